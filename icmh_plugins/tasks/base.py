@@ -1,0 +1,99 @@
+"""The contract of a task: what a decoded picture is for.
+
+Images are RGB, float, (B, 3, H, W), in [0, 1]; a task does its own resizing and normalisation. Task networks are
+frozen and stay in eval mode whatever `train()` is called with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+Batch = Mapping[str, Any]
+"""A batch: "image" (B, 3, H, W) in [0, 1] always; "target" (labels, one entry an image) where the data has them;
+"reference" where `Task.prepare` has put it."""
+
+
+class TaskConfig(BaseModel):
+    """Base of task configs: frozen, unknown keys refused, JSON-ready."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class TaskLoss:
+    """A differentiable distortion.
+
+    Attributes:
+        total: Scalar to minimise; `fit` multiplies it by lambda and adds the rate in bpp.
+        parts: Named detached scalars for logs and progress bars.
+    """
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Metric(Protocol):
+    """Accumulates over batches, then reports, also on resampled images (paired bootstrap)."""
+
+    def update(self, prediction: Any, batch: Batch) -> None:
+        """Add a batch: `prediction` is what `Task.predict` gave for the decoded images of `batch`."""
+
+    def compute(self, indices: Sequence[int] | None = None) -> dict[str, float]:
+        """Values by name over all images, or over those at `indices` (order of update, repeats allowed)."""
+
+    def reset(self) -> None:
+        """Forget everything."""
+
+
+class Task(nn.Module):
+    """Base class of tasks.
+
+    Class attributes:
+        Config: The task's options, a subclass of `TaskConfig`.
+        higher_is_better: For each metric name, which direction is good.
+        needs_targets: Metrics that cannot be computed without labels.
+        paper: Where the distortion comes from.
+    """
+
+    Config: ClassVar[type[TaskConfig]] = TaskConfig
+    higher_is_better: ClassVar[Mapping[str, bool]] = {}
+    needs_targets: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = ""
+
+    def distortion(self, x_hat: Tensor, batch: Batch) -> TaskLoss:
+        """Differentiable distortion of the decoded images `x_hat` (B, 3, H, W) against `batch`."""
+        raise NotImplementedError(f"{type(self).__name__} must define distortion(x_hat, batch)")
+
+    def reference(self, image: Tensor) -> Any:
+        """What the distortion needs of the uncompressed images alone (features, predictions), or None."""
+        return None
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return `batch` with "reference" computed without gradients, unless it is there already."""
+        if "reference" in batch:
+            return batch
+        with torch.no_grad():
+            return {**batch, "reference": self.reference(batch["image"])}
+
+    def predict(self, x_hat: Tensor) -> Any:
+        """Predictions on decoded images, in the form that `metrics` takes; no gradients."""
+        raise NotImplementedError(f"{type(self).__name__} must define predict(x_hat)")
+
+    def metrics(self) -> Metric:
+        """A fresh metric accumulator."""
+        raise NotImplementedError(f"{type(self).__name__} must define metrics()")
+
+    def train(self, mode: bool = True) -> Task:
+        """Task networks are measuring instruments: they stay in eval mode."""
+        return super().train(False)
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Put `module` in eval mode and switch off gradients of its parameters; returns it."""
+    return module.eval().requires_grad_(False)

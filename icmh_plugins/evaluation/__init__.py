@@ -1,0 +1,1 @@
+"""Measuring: real rates, scores, Bjontegaard deltas with intervals, complexity."""

@@ -1,0 +1,1 @@
+"""Pictures: rate-accuracy plots, bit and spectrum maps, the HTML report."""

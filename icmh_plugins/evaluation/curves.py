@@ -1,0 +1,163 @@
+"""Rate curves: what a codec scores at each of its rates, kept in the JSON schema of CompressAI's `eval_model`.
+
+``python -m compressai.utils.plot -f curve.json -m top1 -o plot.png`` reads the files; what CompressAI does not know
+(protocol, rate with header, per-image values) stands in keys that it ignores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icmh_plugins.errors import CurveError, suggest
+
+RATE = "bpp"
+"""Name of the rate: bits of the entropy-coded strings over original pixels (CompressAI's convention)."""
+
+_KEYS = frozenset({"name", "description", "results", "protocol", "images", "labels", "per_image"})
+
+
+@dataclass(frozen=True)
+class RatePoint:
+    """One rate of a codec.
+
+    Attributes:
+        values: Means over the images by name; "bpp" is the rate, every other name a metric or a fact
+            ("bpp-with-header", "encoding_time").
+        per_image: The same names, where known, as arrays of one value an image, all in one order of images.
+        label: What made this point, for tables ("q2", "lambda 6.7").
+    """
+
+    values: Mapping[str, float]
+    per_image: Mapping[str, np.ndarray] = field(default_factory=dict)
+    label: str = ""
+
+    @property
+    def bpp(self) -> float:
+        """Bits per original pixel, strings only."""
+        return self.values[RATE]
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """Points of one codec, in rising order of rate, measured under one protocol.
+
+    Attributes:
+        name: For legends and tables.
+        points: Sorted by rate whatever order they are given in.
+        protocol: How images were prepared and pixels counted. Only curves of equal protocol are compared.
+        description: One line: how the numbers came about.
+        images: Names of the images, in the order of the per-image arrays; empty where unknown.
+        extra: Provenance and other JSON-ready facts.
+    """
+
+    name: str
+    points: tuple[RatePoint, ...]
+    protocol: str = "native"
+    description: str = ""
+    images: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise CurveError(f"Curve {self.name!r} has no points.")
+        object.__setattr__(self, "points", tuple(sorted(self.points, key=lambda point: point.bpp)))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names that every point has, the rate left out."""
+        common = set.intersection(*(set(point.values) for point in self.points))
+        return tuple(name for name in self.points[0].values if name in common and name != RATE)
+
+    def values(self, name: str) -> np.ndarray:
+        """Values of `name` ("bpp" or a metric) over the points, shape (points,).
+
+        Raises:
+            CurveError: A point lacks it.
+        """
+        if name != RATE and name not in self.metrics:
+            raise CurveError(f"Curve {self.name!r} has no metric {name!r} at every rate.{suggest(name, self.metrics)}")
+        return np.array([point.values[name] for point in self.points], dtype=float)
+
+    def to_json(self) -> dict[str, Any]:
+        """CompressAI's schema: "name", "description", "results" (lists parallel over rates), and our extra keys."""
+        names = (RATE, *self.metrics)
+        return {
+            "name": self.name,
+            "description": self.description,
+            "results": {name: self.values(name).tolist() for name in names},
+            "protocol": self.protocol,
+            "images": list(self.images),
+            "labels": [point.label for point in self.points],
+            "per_image": [{k: v.tolist() for k, v in point.per_image.items()} for point in self.points],
+            **self.extra,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RateCurve:
+        """Inverse of `to_json`; files written by CompressAI itself are read too (protocol "native").
+
+        Raises:
+            CurveError: "results" or "bpp" is missing, or lists have different lengths.
+        """
+        results = data.get("results")
+        if not isinstance(results, Mapping) or RATE not in results:
+            raise CurveError(f"Not a result file: it has keys {sorted(data)}, 'results' with a list 'bpp' is needed.")
+        count = len(results[RATE])
+        uneven = {name: len(column) for name, column in results.items() if len(column) != count}
+        if uneven:
+            raise CurveError(f"{count} rates in 'bpp', but other lists have other lengths: {uneven}.")
+        labels = data.get("labels", [""] * count)
+        per_image = data.get("per_image", [{}] * count)
+        points = tuple(
+            RatePoint(
+                {name: float(column[i]) for name, column in results.items()},
+                {name: np.asarray(column) for name, column in per_image[i].items()},
+                labels[i],
+            )
+            for i in range(count)
+        )
+        return cls(
+            name=data.get("name", "unnamed"),
+            points=points,
+            protocol=data.get("protocol", "native"),
+            description=data.get("description", ""),
+            images=tuple(data.get("images", ())),
+            extra={key: value for key, value in data.items() if key not in _KEYS},
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON file."""
+        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> RateCurve:
+        """Read a JSON file.
+
+        Raises:
+            CurveError: It is not JSON, or not of this schema; the message names the file.
+        """
+        try:
+            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, UnicodeDecodeError, CurveError) as error:
+            raise CurveError(f"{path}: {error}") from None
+
+
+def join(name: str, curves: Sequence[RateCurve]) -> RateCurve:
+    """One curve out of several results (one rate each, as `evaluate` gives them) on the same images.
+
+    Raises:
+        CurveError: Protocols or images differ.
+    """
+    first = curves[0]
+    for curve in curves:
+        if curve.protocol != first.protocol:
+            raise CurveError(f"One curve, two protocols: {first.protocol!r} ({first.name}), {curve.protocol!r}.")
+        if curve.images != first.images:
+            raise CurveError(f"Points of one curve need the same images; {first.name!r} and {curve.name!r} differ.")
+    return replace(first, name=name, points=tuple(point for curve in curves for point in curve.points))

@@ -1,0 +1,1 @@
+"""What a codec is, and where an adapter may attach to it."""

@@ -1,0 +1,1 @@
+"""Codecs to test against, and checks for authors of plug-ins."""

@@ -1,0 +1,1 @@
+"""Tasks: what a decoded picture is for, and the frozen networks that judge it."""

@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+
+from icmh_plugins._config import FrozenConfig
 
 Batch = Mapping[str, Any]
 """A batch: "image" (B, 3, H, W) in [0, 1] always; "target" (labels, one entry an image) where the data has them;
 "reference" where `Task.prepare` has put it."""
 
 
-class TaskConfig(BaseModel):
+class TaskConfig(FrozenConfig):
     """Base of task configs: frozen, unknown keys refused, JSON-ready."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class Metric(Protocol):
     def compute(self, indices: Sequence[int] | None = None) -> dict[str, float]:
         """Values by name over all images, or over those at `indices` (order of update, repeats allowed)."""
 
+    def scores(self) -> dict[str, np.ndarray]:
+        """Per-image values (N,) by name, in the order of update, for paired intervals; {} where there are none."""
+
     def reset(self) -> None:
         """Forget everything."""
 
@@ -58,13 +61,24 @@ class Task(nn.Module):
         Config: The task's options, a subclass of `TaskConfig`.
         higher_is_better: For each metric name, which direction is good.
         needs_targets: Metrics that cannot be computed without labels.
+        live: Options that may be given as an `nn.Module`; those reach `__init__` by keyword, beside the config.
         paper: Where the distortion comes from.
     """
 
     Config: ClassVar[type[TaskConfig]] = TaskConfig
     higher_is_better: ClassVar[Mapping[str, bool]] = {}
     needs_targets: ClassVar[tuple[str, ...]] = ()
+    live: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
+
+    def __init__(self, config: TaskConfig | None = None) -> None:
+        """Keep the options.
+
+        Args:
+            config: An instance of this class's `Config`; None takes its defaults.
+        """
+        super().__init__()
+        self.config = config or self.Config()
 
     def distortion(self, x_hat: Tensor, batch: Batch) -> TaskLoss:
         """Differentiable distortion of the decoded images `x_hat` (B, 3, H, W) against `batch`."""

@@ -46,7 +46,7 @@ def read_image(path: str | Path) -> Tensor:
         raise DataError(
             f"{str(path)!r} cannot be read as a picture ({error}); replace the file or take it out of the data"
         ) from error
-    return _to_tensor(image, path)
+    return to_tensor(image, str(path))
 
 
 def write_image(path: str | Path, image: Tensor) -> None:
@@ -73,20 +73,21 @@ def write_image(path: str | Path, image: Tensor) -> None:
     Image.fromarray(pixels).save(path, **options)
 
 
-def _to_tensor(image: Image.Image, path: Path) -> Tensor:
+def to_tensor(image: Image.Image, name: str) -> Tensor:
+    """A Pillow image of any mode as RGB (3, H, W) in [0, 1]; `name` stands for it in messages. See `read_image`."""
     if image.mode.startswith("I"):
-        return _from_integers(np.asarray(image), path)
+        return _from_integers(np.asarray(image), name)
     if image.mode == "F":
-        raise DataError(f"{str(path)!r} holds floating-point values of unknown range; save it with 8 or 16 bits")
+        raise DataError(f"{name!r} holds floating-point values of unknown range; save it with 8 or 16 bits")
     if "A" in image.getbands() or "transparency" in image.info:
-        _LOGGER.warning("%s: transparency dropped", path)
+        _LOGGER.warning("%s: transparency dropped", name)
     pixels = torch.from_numpy(np.array(image.convert("RGB")))
     return pixels.permute(2, 0, 1).contiguous().float().div(255)
 
 
-def _from_integers(pixels: np.ndarray, path: Path) -> Tensor:
+def _from_integers(pixels: np.ndarray, name: str) -> Tensor:
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > 65535:
-        raise DataError(f"{str(path)!r} holds values from {low} to {high}, outside 16 bits; save it with 8 or 16 bits")
+        raise DataError(f"{name!r} holds values from {low} to {high}, outside 16 bits; save it with 8 or 16 bits")
     grey = torch.from_numpy(pixels.astype(np.float32) / 65535)
     return grey.expand(3, *grey.shape).contiguous()

@@ -21,6 +21,14 @@ MIN_POINTS = 4
 """Points a curve needs: the classic cubic has four coefficients, and with fewer points any method mostly invents."""
 
 
+class BDRefusedError(CurveError):
+    """A Bjontegaard delta would be meaningless; `reason` says why in a few words, the message in full."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class BDResult:
     """A Bjontegaard delta.
@@ -52,15 +60,16 @@ def bd_rate(
         higher_is_better: False for distances.
 
     Raises:
-        CurveError: Fewer than 4 points, a curve that is not monotone, no common quality, or different protocols.
+        BDRefusedError: Fewer than 4 points, a curve that is not monotone, no common quality, or different protocols.
     """
     sign = 1.0 if higher_is_better else -1.0
     (rate_a, quality_a), (rate_t, quality_t) = _samples(anchor, test, metric, sign)
     low, high = max(quality_a[0], quality_t[0]), min(quality_a[-1], quality_t[-1])
     if low >= high:
-        raise CurveError(
+        raise BDRefusedError(
+            "no common quality",
             f"No BD-rate: {_spans(anchor, test, metric)}, so no {metric} is reached by both and any number would be "
-            "an extrapolation. Report bd_metric (difference at equal rate), or measure rates that overlap in quality."
+            "an extrapolation. Report bd_metric (difference at equal rate), or measure rates that overlap in quality.",
         )
     package = require("bjontegaard", "BD-rate")
     value = package.bd_rate(
@@ -78,15 +87,16 @@ def bd_metric(
     Arguments and refusals as in `bd_rate`; here it is the rates that must overlap.
 
     Raises:
-        CurveError: Fewer than 4 points, a curve that is not monotone, no common rate, or different protocols.
+        BDRefusedError: Fewer than 4 points, a curve that is not monotone, no common rate, or different protocols.
     """
     sign = 1.0 if higher_is_better else -1.0
     (rate_a, quality_a), (rate_t, quality_t) = _samples(anchor, test, metric, sign)
     low, high = max(rate_a[0], rate_t[0]), min(rate_a[-1], rate_t[-1])
     if low >= high:
-        raise CurveError(
+        raise BDRefusedError(
+            "no common rate",
             f"No BD-{metric}: {_spans(anchor, test, RATE)}, so no rate is common to both. "
-            "Report bd_rate (difference at equal quality), or measure rates that overlap."
+            "Report bd_rate (difference at equal quality), or measure rates that overlap.",
         )
     package = require("bjontegaard", f"BD-{metric}")
     value = package.bd_psnr(
@@ -102,9 +112,10 @@ def _samples(
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Rates and qualities of both curves, checked, quality turned so that it rises with the rate."""
     if anchor.protocol != test.protocol:
-        raise CurveError(
+        raise BDRefusedError(
+            "different protocols",
             f"{anchor.name!r} was measured under protocol {anchor.protocol!r}, {test.name!r} under {test.protocol!r}: "
-            "their bits and scores are not about the same images. Measure both under one protocol."
+            "their bits and scores are not about the same images. Measure both under one protocol.",
         )
     return _monotone(anchor, metric, sign), _monotone(test, metric, sign)
 
@@ -112,15 +123,22 @@ def _samples(
 def _monotone(curve: RateCurve, metric: str, sign: float) -> tuple[np.ndarray, np.ndarray]:
     rate, quality = curve.values(RATE), curve.values(metric)
     if len(rate) < MIN_POINTS:
-        raise CurveError(f"{curve.name!r} has {len(rate)} points; Bjontegaard deltas need {MIN_POINTS} or more.")
+        raise BDRefusedError(
+            "too few points",
+            f"{curve.name!r} has {len(rate)} points; Bjontegaard deltas need {MIN_POINTS} or more.",
+        )
     if not (np.isfinite(rate).all() and np.isfinite(quality).all() and (rate > 0).all()):
-        raise CurveError(f"{curve.name!r} has rates {rate.tolist()} and {metric} {quality.tolist()}: not all usable.")
+        raise BDRefusedError(
+            "unusable values",
+            f"{curve.name!r} has rates {rate.tolist()} and {metric} {quality.tolist()}: not all usable.",
+        )
     for i in range(len(rate) - 1):
         if rate[i + 1] <= rate[i] or sign * quality[i + 1] <= sign * quality[i]:
-            raise CurveError(
+            raise BDRefusedError(
+                "not monotone",
                 f"{curve.name!r} is not monotone: {metric} goes from {quality[i]:.6g} to {quality[i + 1]:.6g} as the "
                 f"rate goes from {rate[i]:.6g} to {rate[i + 1]:.6g} bpp, so 'equal {metric}' names no single rate. "
-                "Measure more images, or report the points without a BD number."
+                "Measure more images, or report the points without a BD number.",
             )
     return rate, sign * quality
 

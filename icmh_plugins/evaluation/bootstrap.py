@@ -73,7 +73,7 @@ def bootstrap_bd(
     if len(images) > 1:
         raise CurveError(f"A paired bootstrap needs the same images everywhere; their numbers are {sorted(images)}.")
     weights = _weights(images.pop(), resamples, seed)
-    resampled = [(rate @ weights, score @ weights) for rate, score in zip(rates, scores, strict=True)]
+    resampled = [(_means(rate, weights), _means(score, weights)) for rate, score in zip(rates, scores, strict=True)]
     values = []
     for r in range(resamples):
         pair = [
@@ -88,7 +88,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, resamples: int 
     """Interval of mean(b) - mean(a) over resampled images.
 
     Args:
-        a: One value an image.
+        a: One value an image; NaN where it is not defined.
         b: One value an image, same images in the same order.
         resamples: Number of resamples.
         seed: Seed of the draw.
@@ -96,16 +96,35 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, resamples: int 
     Raises:
         CurveError: The numbers of images differ, or there are none.
     """
-    difference = np.asarray(b, dtype=float) - np.asarray(a, dtype=float) if len(a) == len(b) else np.empty(0)
-    if not difference.size:
+    if len(a) != len(b) or not len(a):
         raise CurveError(f"A paired difference needs the same images on both sides, got {len(a)} and {len(b)} values.")
-    return _interval(float(difference.mean()), difference @ _weights(difference.size, resamples, seed))
+    difference = np.asarray(b, dtype=float) - np.asarray(a, dtype=float)
+    return _interval(float(np.nanmean(difference)), _means(difference, _weights(len(a), resamples, seed)))
+
+
+def mean_interval(values: Sequence[float], *, resamples: int = 1000, seed: int = 0) -> Interval:
+    """Interval of the mean of one value an image, for bands around a curve.
+
+    Args:
+        values: One value an image.
+        resamples: Number of resamples.
+        seed: Seed of the draw.
+    """
+    return paired_difference(np.zeros(len(values)), values, resamples=resamples, seed=seed)
 
 
 def _weights(images: int, resamples: int, seed: int) -> np.ndarray:
     """Weights (images, resamples) whose product with per-image values gives the resampled means."""
     counts = np.random.default_rng(seed).multinomial(images, np.full(images, 1.0 / images), size=resamples)
     return counts.T / images
+
+
+def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Resampled means of values (..., images); NaN (a score that is not defined for an image) does not count."""
+    defined = ~np.isnan(values)
+    if defined.all():
+        return values @ weights
+    return np.where(defined, values, 0.0) @ weights / (defined @ weights)
 
 
 def _stack(curve: RateCurve, name: str) -> np.ndarray:

@@ -16,7 +16,8 @@ def published_curve(name: str, task: str = "classification") -> RateCurve:
 
     Args:
         name: "base", "adapt-icmh", "transtic", ... (`published_names`).
-        task: "classification" (metric "top1", in %), "detection" ("box_ap") or "segmentation" ("mask_ap").
+        task: "classification" (metric "top1"), "detection" ("box_ap") or "segmentation" ("mask_ap"), all as
+            fractions in [0, 1].
 
     Returns:
         The curve, under the protocol of those papers, with "provenance" and "source" in `extra`. Its rates are
@@ -32,7 +33,7 @@ def published_curve(name: str, task: str = "classification") -> RateCurve:
     entry, metric = block["curves"][name], block["metric"]
     return RateCurve(
         name=f"{name} (TIC, published)",
-        points=tuple(RatePoint({RATE: r, metric: q}) for r, q in zip(entry[RATE], entry[metric], strict=True)),
+        points=tuple(RatePoint({RATE: r, metric: q / 100}) for r, q in zip(entry[RATE], entry[metric], strict=True)),
         protocol=block["protocol"],
         description="Published; rates estimated from likelihoods",
         extra={"provenance": entry["provenance"], "source": _data()["source"]},

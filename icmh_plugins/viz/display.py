@@ -1,0 +1,43 @@
+"""How metrics are named and scaled for people."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Display(NamedTuple):
+    """How a metric is shown.
+
+    Attributes:
+        axis: For axes and table heads, with the unit.
+        unit: Of a difference.
+        factor: Stored values are multiplied by it.
+    """
+
+    axis: str
+    unit: str
+    factor: float = 1.0
+
+
+_KNOWN = {
+    "bpp": Display("Rate (bits per pixel)", "bpp"),
+    "bpp-with-header": Display("Rate with header (bpp)", "bpp"),
+    "top1": Display("Top-1 accuracy (%)", "points", 100.0),
+    "top5": Display("Top-5 accuracy (%)", "points", 100.0),
+    "agreement": Display("Agreement (%)", "points", 100.0),
+    "box_ap": Display("Box AP (%)", "points", 100.0),
+    "mask_ap": Display("Mask AP (%)", "points", 100.0),
+    "psnr-rgb": Display("PSNR (dB)", "dB"),
+    "ms-ssim-rgb": Display("MS-SSIM", ""),
+    "encoding_time": Display("Encoding (s)", "s"),
+    "decoding_time": Display("Decoding (s)", "s"),
+}
+
+
+def display(metric: str) -> Display:
+    """How `metric` is shown; a view after ``@`` is kept (``"top1@human"``); unknown names are shown as they are."""
+    name, at, view = metric.rpartition("@")
+    if not at:
+        return _KNOWN.get(metric, Display(metric, ""))
+    shown = display(name)
+    return shown._replace(axis=f"{shown.axis}, {view} view")

@@ -1,0 +1,1 @@
+"""The `icmh` command. Each subcommand is a module of its own, imported when it runs."""

@@ -1,0 +1,1 @@
+"""Plug-ins: what they may offer, how they are loaded, and who offers what. No torch here."""

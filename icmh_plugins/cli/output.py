@@ -1,0 +1,68 @@
+"""How commands talk: results on stdout (tables or JSON), logs and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+console = Console()
+error_console = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
+"""The ``--json`` option, the same in every command."""
+
+
+def print_json(value: Any) -> None:
+    """Write `value` to stdout as indented JSON, whatever the width of the terminal.
+
+    Args:
+        value: Anything `json.dumps` takes; tuples become lists.
+    """
+    sys.stdout.write(f"{json.dumps(value, indent=2)}\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table to stdout; cells are shown as they are, square brackets included.
+
+    Args:
+        title: Heading.
+        columns: Column names.
+        rows: Cells, as many a row as there are columns.
+    """
+    grid = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        grid.add_row(*(Text(str(cell)) for cell in row))
+    console.print(grid)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print one thing as aligned lines ``name  value``; empty values are left out."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in fields.items():
+        if value not in ("", (), None):
+            grid.add_row(name.replace("_", " "), Text(", ".join(value) if isinstance(value, tuple) else str(value)))
+    console.print(grid)
+
+
+def print_error(error: Exception) -> None:
+    """Write one red line ``error: ...`` to stderr."""
+    message = Text(f"error: {' '.join(str(error).split())}", style="red")
+    error_console.print(message, soft_wrap=True)
+
+
+def install_logging(debug: bool) -> None:
+    """Show this package's log on stderr: from INFO on, or everything with `debug`."""
+    from rich.logging import RichHandler
+
+    logger = logging.getLogger("icmh_plugins")
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(RichHandler(console=error_console, show_path=debug))

@@ -1,0 +1,71 @@
+"""Our own adapters, tasks, codec profiles and commands, through the same hooks as everybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from icmh_plugins.registry.hookspecs import HOOK_API, hookimpl
+from icmh_plugins.registry.specs import AdapterSpec, CodecProfileSpec, CommandSpec, PluginInfo, TaskSpec
+
+_ADAPT_ICMH = "Li et al., Image Compression for Machine and Human Vision with Spatial-Frequency Adaptation, ECCV 2024"
+
+
+@hookimpl
+def plugin_info() -> PluginInfo:
+    """Describe the built-ins."""
+    return PluginInfo("Built-in adapters, tasks, codec profiles and commands", hook_api=HOOK_API)
+
+
+@hookimpl
+def register_adapters() -> Iterator[AdapterSpec]:
+    """Offer the built-in adapters."""
+    yield AdapterSpec(
+        "sfma",
+        "icmh_plugins.adapters.sfma:SFMA",
+        "Spatial-frequency modulation of analysis and synthesis stages",
+        paper=_ADAPT_ICMH,
+    )
+    yield AdapterSpec(
+        "bottleneck",
+        "icmh_plugins.adapters.bottleneck:Bottleneck",
+        "Residual 1x1 bottleneck, the plain adapter to compare with",
+    )
+
+
+@hookimpl
+def register_tasks() -> Iterator[TaskSpec]:
+    """Offer the built-in tasks."""
+    yield TaskSpec(
+        "classification",
+        "icmh_plugins.tasks.classification:Classification",
+        "Image classification by a frozen network",
+        requires=("timm>=1.0",),
+    )
+    yield TaskSpec("human", "icmh_plugins.tasks.human:Human", "Human viewing: MSE or MS-SSIM")
+
+
+@hookimpl
+def register_codec_profiles() -> Iterator[CodecProfileSpec]:
+    """Offer the placements of published work."""
+    yield CodecProfileSpec(
+        "adapt-icmh",
+        "icmh_plugins.codecs.presets:ADAPT_ICMH",
+        "Placement of Adapt-ICMH on the TIC codec",
+        paper=_ADAPT_ICMH,
+    )
+
+
+@hookimpl
+def register_cli_commands() -> Iterator[CommandSpec]:
+    """Offer the commands of `icmh`, in the order of its help."""
+    yield CommandSpec("demo", "icmh_plugins.cli.demo:demo", "Show the whole job on real pictures, offline")
+    yield CommandSpec("train", "icmh_plugins.cli.train:train", "Train an adapter from a run file")
+    yield CommandSpec("compress", "icmh_plugins.cli.streams:compress", "Code pictures to .icmh streams")
+    yield CommandSpec("decompress", "icmh_plugins.cli.streams:decompress", "Decode .icmh streams to pictures")
+    yield CommandSpec("inspect", "icmh_plugins.cli.streams:inspect", "Show what a stream contains")
+    yield CommandSpec("eval", "icmh_plugins.cli.evaluate:evaluate", "Measure rate and task metrics by real streams")
+    yield CommandSpec("report", "icmh_plugins.cli.report:report", "Plot and compare results")
+    yield CommandSpec("describe", "icmh_plugins.cli.describe:describe", "Show the sites of a codec")
+    yield CommandSpec("adapters", "icmh_plugins.cli.offers:adapters", "List and show adapters")
+    yield CommandSpec("tasks", "icmh_plugins.cli.offers:tasks", "List and show tasks")
+    yield CommandSpec("plugins", "icmh_plugins.cli.plugins_cmd:plugins", "List and show plug-ins")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from icmh_plugins._deps import require
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK = "#22272e"
@@ -63,3 +64,10 @@ def drawing(path: str | Path, width: float, height: float) -> Iterator[Figure]:
         figure = figure_module.Figure(figsize=(width, height), layout="constrained", facecolor="white")
         yield figure
         figure.savefig(path)
+
+
+def bare(ax: Axes) -> None:
+    """Take ticks, frame and grid away, for pictures. The title keeps its room, unlike with ``set_axis_off``."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.grid(visible=False)

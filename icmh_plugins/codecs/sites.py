@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+SLOT: Final = "_icmh_slot"
+"""Child name under which adapters sit in a codec's modules; everything below it is no part of the base."""
 
 Side = Literal["analysis", "synthesis", "reconstruction", "entropy"]
 Layout = Literal["nchw", "nhwc", "blc"]
@@ -60,7 +63,7 @@ class CodecProfile:
         sites: Attachable sites in call order, one per side and stride (the last module at that stride).
         latent_stride: Image pixels per element of y.
         entropy_modules: Paths of the entropy models (bottlenecks, conditionals).
-        source: How it was found: "probe", "preset:adapt-icmh" or "plugin:<dist:name>".
+        source: Where it comes from: "probe", "preset:adapt-icmh", or "plugin" (or what the plug-in says itself).
         notes: Remarks for `describe`: places seen but not attachable, and why.
     """
 

@@ -1,0 +1,81 @@
+"""Image sizes a codec accepts: found by trying, then met by replicating the border."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from icmh_plugins.codecs import trial
+from icmh_plugins.codecs.tracing import trace
+from icmh_plugins.errors import CodecError
+
+_LARGEST = 512
+_ENOUGH = 256  # every codec known runs from this size, so that only the multiple can be what fails
+
+_MULTIPLES: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+_SMALLEST: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def pad_multiple(model: nn.Module) -> int:
+    """The power of two whose multiples the codec accepts as height and width; found by trial and cached.
+
+    Raises:
+        CodecError: Not even 512 works, or the model is no codec.
+    """
+    if model not in _MULTIPLES:
+        multiple = trace(model).latent_stride
+        while not _accepts(model, _ENOUGH + multiple):
+            multiple = _doubled(multiple, model)
+        _MULTIPLES[model] = multiple
+    return _MULTIPLES[model]
+
+
+def min_size(model: nn.Module) -> int:
+    """The smallest height and width the codec accepts, a multiple of `pad_multiple`; found by trial and cached.
+
+    Raises:
+        CodecError: As `pad_multiple`.
+    """
+    if model not in _SMALLEST:
+        size = pad_multiple(model)
+        while not _accepts(model, size):
+            size = _doubled(size, model)
+        _SMALLEST[model] = size
+    return _SMALLEST[model]
+
+
+def pad(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor, tuple[int, int]]:
+    """Repeat the last row and column until height and width are multiples and large enough.
+
+    Args:
+        x: Images (B, C, H, W) of any size from 1x1.
+        multiple: What height and width shall be multiples of.
+        minimum: The least height and width, itself rounded up to a multiple.
+
+    Returns:
+        The padded images and the original (H, W) for `crop`.
+    """
+    height, width = x.shape[-2:]
+    down, right = (-(-max(side, minimum) // multiple) * multiple - side for side in (height, width))
+    return functional.pad(x, (0, right, 0, down), mode="replicate"), (height, width)
+
+
+def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Undo `pad`: the upper left (H, W) = `size` of images (B, C, H', W')."""
+    return x[..., : size[0], : size[1]]
+
+
+def _accepts(model: nn.Module, side: int) -> bool:
+    try:
+        shape = trial.run(model, (side, side))["x_hat"].shape
+    except (RuntimeError, ValueError, AssertionError, IndexError):  # how codecs fail at a size they cannot take
+        return False
+    return tuple(shape[-2:]) == (side, side)
+
+
+def _doubled(size: int, model: nn.Module) -> int:
+    if size >= _LARGEST:
+        raise CodecError(f"{type(model).__name__} accepts no image up to {_ENOUGH + size}x{_ENOUGH + size}.")
+    return 2 * size

@@ -1,0 +1,127 @@
+"""Turning what a user names into sites: paths, aliases, patterns, or sites written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Final
+
+from torch import nn
+
+from icmh_plugins.codecs.choosing import obstacle, traced_sites
+from icmh_plugins.codecs.sites import SLOT, CodecProfile, Side, Site
+from icmh_plugins.codecs.tracing import trace
+from icmh_plugins.errors import CodecError, SiteError, suggest
+
+SiteChoice = Iterable[str | Site] | Mapping[str, Iterable[str | Site]]
+
+_SIDES: Final[Mapping[str, tuple[Side, ...]]] = {"enc": ("analysis",), "dec": ("synthesis", "reconstruction")}
+_ANY: Final[tuple[Side, ...]] = ("analysis", "synthesis", "reconstruction", "entropy")
+
+
+def select_sites(
+    profile: CodecProfile, sites: SiteChoice, allow_entropy: bool = False, model: nn.Module | None = None
+) -> tuple[Site, ...]:
+    """The sites a user asks for, in the order asked, each once. Nothing is changed.
+
+    Args:
+        profile: The codec's profile.
+        sites: Names (``"g_a.1"``), aliases (``"dec8"``, ``"image"``) or patterns (``"enc*"``), `Site` objects, or a
+            dict with the keys "enc" and "dec". A module path outside the profile is looked up in `model`; append
+            ``@before`` for its input.
+        allow_entropy: Accept modules that run at encoder and decoder alike.
+        model: The codec, for names outside the profile and to check `Site` objects.
+
+    Raises:
+        SiteError: A name matches nothing (with the nearest one), sits on another side than asked, or is on the
+            entropy side without `allow_entropy`.
+    """
+    chosen: dict[tuple[str, int | str | None], Site] = {}
+    for wanted, sides in _requests(sites):
+        for site in _check(wanted, model) if isinstance(wanted, Site) else _named(wanted, profile, model):
+            if site.side not in sides:
+                raise SiteError(f"site {site.name} is on the {site.side} side, not on {' or '.join(sides)}.")
+            if site.side == "entropy" and not allow_entropy:
+                raise SiteError(
+                    f"site {site.name} runs at encoder and decoder alike: adapting it makes streams that the plain codec "
+                    "cannot decode. Only adapters that declare entropy_side = True may sit there."
+                )
+            chosen[site.name, site.element] = site
+    if not chosen:
+        raise SiteError(f"no sites were named.{suggest('', (site.name for site in profile.sites))}")
+    return tuple(chosen.values())
+
+
+def check_site(site: Site, model: nn.Module) -> None:
+    """Refuse a hand-written site that the codec does not have.
+
+    Raises:
+        SiteError: No such module, another class, or a traced forward pass shows another side or number of channels.
+    """
+    modules = dict(model.named_modules())
+    if site.path not in modules:
+        raise SiteError(f"{type(model).__name__} has no module {site.path!r}.{_nearest(site.path, _paths(model))}")
+    found = type(modules[site.path]).__name__
+    if found != site.module_class:
+        raise SiteError(f"site {site.name}: the module is a {found}, the site was made for a {site.module_class}.")
+    for seen in _traced(model):
+        if (seen.name, seen.element) != (site.name, site.element):
+            continue
+        for fact in ("side", "channels", "stride", "layout"):
+            if getattr(seen, fact) != getattr(site, fact):
+                raise SiteError(
+                    f"site {site.name}: {fact} is {getattr(seen, fact)}, the site says {getattr(site, fact)}."
+                )
+
+
+def _requests(sites: SiteChoice) -> list[tuple[str | Site, tuple[Side, ...]]]:
+    if isinstance(sites, (str, Site)):
+        return [(sites, _ANY)]
+    if not isinstance(sites, Mapping):
+        return [(wanted, _ANY) for wanted in sites]
+    for key in sites:
+        if key not in _SIDES:
+            raise SiteError(f"sites has no key {key!r}.{suggest(key, _SIDES)}")
+    return [(wanted, _SIDES[key]) for key, listed in sites.items() for wanted, _ in _requests(listed)]
+
+
+def _check(site: Site, model: nn.Module | None) -> list[Site]:
+    if model is not None:
+        check_site(site, model)
+    return [site]
+
+
+def _named(name: str, profile: CodecProfile, model: nn.Module | None) -> list[Site]:
+    matches = [site for site in profile.sites if fnmatchcase(site.name, name) or fnmatchcase(site.alias, name)]
+    if matches or model is None:
+        return matches or _unknown(name, profile, ())
+    where = "before" if "@" in name else "after"
+    traced = _traced(model)
+    matches = [site for site in traced if site.where == where and fnmatchcase(site.name, name)]
+    if not matches and name in _paths(model):
+        raise SiteError(
+            f"{name} ({type(model.get_submodule(name)).__name__}) is no site: {obstacle(model, trace(model), name)}."
+        )
+    return matches or _unknown(name, profile, (site.name for site in traced if site.where == where))
+
+
+def _unknown(name: str, profile: CodecProfile, others: Iterable[str]) -> list[Site]:
+    words = [word for site in profile.sites for word in (site.name, site.alias)]
+    raise SiteError(f"{profile.model_class} has no site {name!r}.{_nearest(name, [*words, *others], words)}")
+
+
+def _nearest(word: str, candidates: Iterable[str], shown: Iterable[str] = ()) -> str:
+    hint = suggest(word, candidates).partition(" Known:")[0]
+    listed = ", ".join(shown)
+    return f"{hint} Known: {listed}." if listed else hint
+
+
+def _paths(model: nn.Module) -> list[str]:
+    return [path for path, _ in model.named_modules() if path and SLOT not in path.split(".")]
+
+
+def _traced(model: nn.Module) -> tuple[Site, ...]:
+    try:
+        return traced_sites(model, trace(model))
+    except CodecError:  # described by hand because it cannot be traced: taken at its word
+        return ()

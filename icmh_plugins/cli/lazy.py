@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from icmh_plugins.cli.output import print_error
@@ -21,7 +22,7 @@ class LazyCommand(TyperCommand):
     """Stands for a command in help texts; imports the real one when arguments are to be parsed."""
 
     def __init__(self, name: str, entry: Entry) -> None:
-        super().__init__(name, help=entry.spec.summary)
+        super().__init__(name, help=escape(entry.spec.summary))
         self._entry = entry
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:

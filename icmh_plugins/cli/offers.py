@@ -19,7 +19,7 @@ def _offers(kind: Kind) -> typer.Typer:
     def list_all(json: Json = False) -> None:
         entries = catalog.specs(kind)
         if json:
-            print_json([{"name": name, **entry.to_dict()} for name, entry in entries.items()])
+            print_json([{**entry.to_dict(), "name": name} for name, entry in entries.items()])
             return
         rows = ((name, entry.spec.summary, f"{entry.distribution} {entry.version}") for name, entry in entries.items())
         table(f"{kind.capitalize()}s", ("name", "summary", "from"), rows)

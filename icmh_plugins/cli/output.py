@@ -30,14 +30,16 @@ def print_json(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to stdout; cells are shown as they are, square brackets included.
+    """Print a table to stdout; cells are shown whole and as they are, square brackets included.
 
     Args:
         title: Heading.
-        columns: Column names.
+        columns: Column names; the first column is never wrapped.
         rows: Cells, as many a row as there are columns.
     """
-    grid = Table(*columns, title=title, title_justify="left")
+    grid = Table(title=title, title_justify="left")
+    for position, column in enumerate(columns):
+        grid.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:
         grid.add_row(*(Text(str(cell)) for cell in row))
     console.print(grid)
@@ -65,4 +67,4 @@ def install_logging(debug: bool) -> None:
     logger = logging.getLogger("icmh_plugins")
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     if not logger.handlers:
-        logger.addHandler(RichHandler(console=error_console, show_path=debug))
+        logger.addHandler(RichHandler(console=error_console, show_time=False, show_path=debug))

@@ -74,6 +74,6 @@ def _implementations(manager: pluggy.PluginManager, plugin: Any) -> Iterator[tup
 def _check_signature(hook: str, function: Callable[..., Any]) -> None:
     for name, parameter in inspect.signature(function).parameters.items():
         if name not in HOOKS[hook]:
-            raise PluginError(f"{hook} has no argument {name!r}; it takes ({', '.join(HOOKS[hook])}).")
+            raise PluginError(f"{hook} has no argument {name!r}; it takes {', '.join(HOOKS[hook]) or 'none'}.")
         if parameter.default is not parameter.empty:
             raise PluginError(f"{hook}: argument {name!r} has a default, so it would never be passed; remove it.")

@@ -45,6 +45,8 @@ _STYLE = {
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
     "savefig.dpi": 150,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.1,
     "figure.dpi": 150,
 }
 
@@ -67,7 +69,7 @@ def drawing(path: str | Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def bare(ax: Axes) -> None:
-    """Take ticks, frame and grid away, for pictures. The title keeps its room, unlike with ``set_axis_off``."""
-    ax.set(xticks=[], yticks=[])
+    """Take ticks, frame and grid away, for pictures; their upper edges line up in a row."""
+    ax.set(xticks=[], yticks=[], anchor="N")
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)

@@ -21,13 +21,16 @@ def feature_distances(
     """
     distances = {}
     for name, value in features.items():
-        error = (value - reference[name]).square().flatten(1).mean(1)
+        target = reference[name].float()
+        error = (value.float() - target).square().flatten(1).mean(1)
         if relative:
-            error = error / reference[name].square().flatten(1).mean(1).clamp_min(1e-12)
+            error = error / target.square().flatten(1).mean(1).clamp_min(1e-12)
         distances[name] = error.mean()
     return distances
 
 
 def prediction_divergence(logits: Tensor, reference: Tensor) -> Tensor:
     """Kullback-Leibler divergence in nats of the prediction (B, K) from the uncompressed one, mean over images."""
-    return F.kl_div(logits.log_softmax(1), reference.log_softmax(1), log_target=True, reduction="batchmean")
+    return F.kl_div(
+        logits.float().log_softmax(1), reference.float().log_softmax(1), log_target=True, reduction="batchmean"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from torch import nn
 from icmh_plugins._deps import require
 from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.tasks.checkpoints import load_weights
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def create_network(
@@ -25,7 +29,7 @@ def create_network(
     Args:
         name: As in ``timm.list_models()``, with or without a weight tag: ``"resnet50.tv_in1k"``.
         checkpoint: Local weights; then nothing is downloaded.
-        pretrained: Without a checkpoint, download the published weights; False leaves random ones.
+        pretrained: Without a checkpoint, download the published weights; False leaves random ones (logged).
         options: Further arguments of ``timm.create_model``, such as ``pad_type="same"``.
 
     Raises:
@@ -34,7 +38,9 @@ def create_network(
     """
     timm = require("timm", "the classification task with a network name")
     if not timm.is_model(name.partition(".")[0]) and not name.startswith("hf-hub:"):
-        raise ConfigError(f"timm has no network {name!r}.{_near(name, timm.list_models())}")
+        raise ConfigError(
+            f"timm has no network {name!r}.{suggest(name, difflib.get_close_matches(name, timm.list_models(), n=5))}"
+        )
     download = pretrained and checkpoint is None
     try:
         network = timm.create_model(name, pretrained=download, **(options or {}))
@@ -46,6 +52,8 @@ def create_network(
         ) from error
     if checkpoint is not None:
         load_weights(network, checkpoint)
+    elif not pretrained:
+        _LOGGER.warning("timm's %s has random weights: what it measures means nothing", name)
     return network.eval()
 
 
@@ -61,8 +69,3 @@ def input_settings(network: nn.Module) -> dict[str, Any]:
     if cfg.get("fixed_input_size"):
         settings["input_size"] = cfg["input_size"][-1]
     return settings
-
-
-def _near(name: str, known: list[str]) -> str:
-    """Near matches only: timm knows over a thousand names."""
-    return suggest(name, [k for k in known if k[:3] == name[:3]][:40])

@@ -1,0 +1,1 @@
+"""Real streams: the `.icmh` container, and encoding and decoding with any codec."""

@@ -47,7 +47,7 @@ class Classification(Task):
     higher_is_better: ClassVar = {"top1": True, "top5": True, "agreement": True}
     needs_targets: ClassVar = ("top1", "top5")
     live: ClassVar = ("network",)
-    paper: ClassVar = "Li et al., Image Compression for Machine and Human Vision with Spatial-Frequency Adaptation, ECCV 2024 (arXiv:2407.09853)"
+    paper: ClassVar = "Li et al., Adapt-ICMH, ECCV 2024 (arXiv:2407.09853)"
 
     def __init__(self, config: ClassificationConfig | None = None, network: nn.Module | None = None) -> None:
         """Build or take the classifier, and freeze it.

@@ -19,7 +19,7 @@ from icmh_plugins.errors import CurveError, suggest
 RATE = "bpp"
 """Name of the rate: bits of the entropy-coded strings over original pixels (CompressAI's convention)."""
 
-_KEYS = frozenset({"name", "description", "results", "protocol", "images", "labels", "per_image"})
+_KEYS = frozenset({"name", "description", "results", "protocol", "images", "labels", "facts", "per_image"})
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class RatePoint:
             ("bpp-with-header", "encoding_time").
         per_image: The same names, where known, as arrays of one value an image, all in one order of images.
         label: What made this point, for tables ("q2", "lambda 6.7").
+        facts: JSON-ready provenance of this point: versions, fingerprints, complexity.
     """
 
     values: Mapping[str, float]
     per_image: Mapping[str, np.ndarray] = field(default_factory=dict)
     label: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def bpp(self) -> float:
@@ -53,7 +55,7 @@ class RateCurve:
         protocol: How images were prepared and pixels counted. Only curves of equal protocol are compared.
         description: One line: how the numbers came about.
         images: Names of the images, in the order of the per-image arrays; empty where unknown.
-        extra: Provenance and other JSON-ready facts.
+        extra: JSON-ready facts about the whole curve.
     """
 
     name: str
@@ -94,7 +96,8 @@ class RateCurve:
             "protocol": self.protocol,
             "images": list(self.images),
             "labels": [point.label for point in self.points],
-            "per_image": [{k: v.tolist() for k, v in point.per_image.items()} for point in self.points],
+            "facts": [dict(point.facts) for point in self.points],
+            "per_image": [{k: _finite(v) for k, v in point.per_image.items()} for point in self.points],
             **self.extra,
         }
 
@@ -112,13 +115,14 @@ class RateCurve:
         uneven = {name: len(column) for name, column in results.items() if len(column) != count}
         if uneven:
             raise CurveError(f"{count} rates in 'bpp', but other lists have other lengths: {uneven}.")
-        labels = data.get("labels", [""] * count)
+        labels, facts = data.get("labels", [""] * count), data.get("facts", [{}] * count)
         per_image = data.get("per_image", [{}] * count)
         points = tuple(
             RatePoint(
                 {name: float(column[i]) for name, column in results.items()},
-                {name: np.asarray(column) for name, column in per_image[i].items()},
+                {name: np.array(column, dtype=float) for name, column in per_image[i].items()},
                 labels[i],
+                facts[i],
             )
             for i in range(count)
         )
@@ -146,6 +150,11 @@ class RateCurve:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
         except (json.JSONDecodeError, UnicodeDecodeError, CurveError) as error:
             raise CurveError(f"{path}: {error}") from None
+
+
+def _finite(values: np.ndarray) -> list[float | None]:
+    """JSON has no NaN: values that are not defined become null."""
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def join(name: str, curves: Sequence[RateCurve]) -> RateCurve:

@@ -1,0 +1,143 @@
+"""`evaluate`: code every image to a real stream, decode it, and measure rate, fidelity and the task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import nn
+
+from icmh_plugins.adapters.host import host_of, unwrap
+from icmh_plugins.bitstream.coding import decode, encode
+from icmh_plugins.bitstream.container import unpack
+from icmh_plugins.bitstream.runtime import device_of
+from icmh_plugins.data.sources import open_data
+from icmh_plugins.errors import ConfigError, DataError, suggest
+from icmh_plugins.evaluation.complexity import timed
+from icmh_plugins.evaluation.progress import progress_bar
+from icmh_plugins.evaluation.provenance import identity
+from icmh_plugins.evaluation.records import ImageRecord, RecordLog
+from icmh_plugins.evaluation.result import EvaluationResult, summarise
+from icmh_plugins.evaluation.scoring import Scorer
+from icmh_plugins.tasks.base import Task
+from icmh_plugins.tasks.create import create_task
+from icmh_plugins.tasks.human import Human
+
+PROTOCOLS = {"native": "images at their own size, bits over original pixels"}
+"""Names that results carry, so that only numbers of one protocol are compared."""
+
+
+def evaluate(
+    model: nn.Module,
+    task: str | Task | Mapping[str, str | Task] | None,
+    data: Any,
+    *,
+    task_options: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] | None = None,
+    views: Sequence[str] = (),
+    name: str | None = None,
+    label: str = "",
+    protocol: str = "native",
+    limit: int | None = None,
+    save_streams: str | Path | None = None,
+    resume: str | Path | None = None,
+    progress: bool = True,
+) -> EvaluationResult:
+    """Measure a codec with its active adapters on real streams, one image after the other.
+
+    PSNR and MS-SSIM are always measured, on values rounded to 8 bits. "bpp" counts the entropy-coded strings
+    (CompressAI's convention), "bpp-with-header" the whole stream; both over original pixels, mean over images.
+
+    Args:
+        model: Any codec with entropy tables.
+        task: A registered task's name, a `Task`, or several by name (metrics are then called ``"name/metric"``);
+            None measures rate and fidelity only. Decoding is shared.
+        data: A folder of pictures, a CSV of labels, or an indexable dataset.
+        task_options: Options of the task when it is one name.
+        metrics: Task metrics to report; None takes all, and then refuses data without the labels they need.
+        views: Further views of the same streams to score ("human", or a named adapter); their metrics are called
+            ``"top1@human"``. The stream's own view is always scored.
+        name: For legends; defaults to the codec's class and its active adapters.
+        label: What this rate point is called ("q2").
+        protocol: One of `PROTOCOLS`.
+        limit: Take the first images only.
+        save_streams: Folder to write every stream to.
+        resume: File of records; an evaluation that was stopped goes on after the last one in it.
+        progress: Show a progress bar.
+
+    Raises:
+        ConfigError: Unknown protocol, metric or task option.
+        DataError: Labels are missing, or `resume` belongs to another evaluation. Before anything is coded.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"no protocol {protocol!r}.{suggest(protocol, PROTOCOLS)}")
+    tasks = _tasks(task, task_options or {})
+    for _, each in tasks:
+        each.to(device_of(unwrap(model)))
+    scorer = Scorer(tasks, metrics)
+    dataset = open_data(data)
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    scorer.check_targets(dataset[0])
+    folder = None if save_streams is None else Path(save_streams)
+    facts = identity(model, tasks, protocol=protocol, views=list(views), images=count)
+    log = RecordLog(resume, facts) if resume else None
+    records = list(log.records) if log else []
+    with progress_bar(count, len(records), progress) as advance:
+        for index in range(len(records), count):
+            record = _measure(model, dataset[index], scorer, views, folder and folder / f"{index:05d}")
+            if log:
+                _check_resumable(log, scorer)
+                log.append(record)
+            records.append(record)
+            advance(record)
+    return summarise(model, name or _default_name(model), label, protocol, records, scorer.whole(), facts)
+
+
+@torch.no_grad()
+def _measure(
+    model: nn.Module, sample: Mapping[str, Any], scorer: Scorer, views: Sequence[str], path: Path | None
+) -> ImageRecord:
+    """Code one image, look at it with every task in every view; the stream goes to a file beginning with `path`."""
+    image = sample["image"].to(device_of(unwrap(model)))[None]
+    stream, encoding_time = timed(encode, model, image)
+    decoded, decoding_time = timed(decode, model, stream)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}-{PurePosixPath(sample['name']).stem}.icmh").write_bytes(stream)
+    batches = scorer.prepare(sample, image)
+    scores = scorer.score(decoded.clamp(0, 1), batches)
+    for view, picture in decode(model, stream, views=views).items() if views else ():
+        scores |= scorer.score(picture.clamp(0, 1), batches, view)
+    return ImageRecord(
+        name=sample["name"],
+        pixels=image.shape[-2] * image.shape[-1],
+        stream_bytes=len(stream),
+        string_bytes=sum(map(len, unpack(stream).images[0])),
+        encoding_time=encoding_time,
+        decoding_time=decoding_time,
+        scores=scores,
+    )
+
+
+def _tasks(task: str | Task | Mapping[str, str | Task] | None, options: Mapping[str, Any]) -> list[tuple[str, Task]]:
+    """Tasks with the prefixes of their metrics; fidelity is among them."""
+    if isinstance(task, Mapping):
+        if options:
+            raise ConfigError("task_options belong to one task; give several as Task objects made by create_task")
+        tasks = [(prefix, create_task(each)) for prefix, each in task.items()]
+    else:
+        tasks = [] if task is None else [("", create_task(task, **options))]
+    fidelity = [] if any(not prefix and isinstance(each, Human) for prefix, each in tasks) else [("", Human())]
+    return tasks + fidelity
+
+
+def _check_resumable(log: RecordLog, scorer: Scorer) -> None:
+    if log.records and (whole := scorer.whole()):
+        raise DataError(f"{', '.join(whole)} need all images in one run. Remedy: delete the resume file")
+
+
+def _default_name(model: nn.Module) -> str:
+    host = host_of(model)
+    return " + ".join((type(unwrap(model)).__name__, *(host.active if host else ())))

@@ -1,0 +1,89 @@
+"""One record an image, kept in a file of JSON lines so that a stopped evaluation goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from icmh_plugins.errors import DataError
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What was measured on one image.
+
+    Attributes:
+        name: Of the image.
+        pixels: Of the original image.
+        stream_bytes: The whole stream.
+        string_bytes: The entropy-coded strings in it.
+        encoding_time: Seconds.
+        decoding_time: Seconds, of the stream's own view.
+        scores: By metric name; NaN where a score is not defined for this image.
+    """
+
+    name: str
+    pixels: int
+    stream_bytes: int
+    string_bytes: int
+    encoding_time: float
+    decoding_time: float
+    scores: Mapping[str, float]
+
+    def values(self) -> dict[str, float]:
+        """Rates in bits per original pixel, scores, and seconds, by their names in results."""
+        return {
+            "bpp": 8 * self.string_bytes / self.pixels,
+            "bpp-with-header": 8 * self.stream_bytes / self.pixels,
+            **self.scores,
+            "encoding_time": self.encoding_time,
+            "decoding_time": self.decoding_time,
+        }
+
+
+class RecordLog:
+    """Appends records to a file; the first line says what is being measured."""
+
+    def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
+        """Open or begin the file.
+
+        Args:
+            path: JSON lines; created if missing.
+            identity: JSON-ready description of codec, adapters, tasks, views and data.
+
+        Raises:
+            DataError: The file belongs to another evaluation; the message names what differs.
+        """
+        self._path = Path(path)
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True) if self._path.exists() else []
+        whole = [line for line in lines if line.endswith("\n")]
+        self.records = [ImageRecord(**self._parse(line)) for line in whole[1:]]
+        """Records of an earlier run, in order."""
+        if whole:
+            self._check(self._parse(whole[0]), json.loads(json.dumps(identity)))
+        else:
+            whole = [json.dumps(identity) + "\n"]
+        if whole != lines:  # new, or a last line that was cut while it was written
+            self._path.write_text("".join(whole), encoding="utf-8")
+
+    def append(self, record: ImageRecord) -> None:
+        """Add one record; it is on disk when this returns."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record)) + "\n")
+
+    def _parse(self, line: str) -> dict[str, Any]:
+        try:
+            return json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{self._path} is damaged ({error}). Remedy: delete it and start again") from None
+
+    def _check(self, found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+        differing = sorted(key for key in found.keys() | identity.keys() if found.get(key) != identity.get(key))
+        if differing:
+            raise DataError(
+                f"{self._path} holds another evaluation: {', '.join(differing)} differ. "
+                "Remedy: give another file for `resume`, or delete this one"
+            )

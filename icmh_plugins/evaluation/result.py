@@ -1,0 +1,95 @@
+"""The result of an evaluation: one point of a rate curve, with everything that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from icmh_plugins.evaluation.complexity import complexity
+from icmh_plugins.evaluation.curves import RateCurve, RatePoint
+from icmh_plugins.evaluation.provenance import environment
+from icmh_plugins.evaluation.records import ImageRecord
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What `evaluate` measured.
+
+    Attributes:
+        curve: A curve of one point; several are joined by `evaluation.curves.join` or by ``icmh report``.
+    """
+
+    curve: RateCurve
+
+    @property
+    def point(self) -> RatePoint:
+        """The point: means, per-image arrays, facts."""
+        return self.curve.points[0]
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """Means over the images by name."""
+        return self.point.values
+
+    @property
+    def per_image(self) -> Mapping[str, np.ndarray]:
+        """Arrays (images,) by name, in the order of `images`; NaN where a score is not defined."""
+        return self.point.per_image
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the images."""
+        return self.curve.images
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form in CompressAI's schema."""
+        return self.curve.to_json()
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON file."""
+        self.curve.save(path)
+
+    def __str__(self) -> str:
+        width = max(map(len, self.values))
+        lines = [f"  {name:<{width}}  {value:.4f}" for name, value in self.values.items()]
+        return "\n".join([f"{self.curve.name}: {len(self.images)} images, protocol {self.curve.protocol}", *lines])
+
+
+def summarise(
+    model: nn.Module,
+    name: str,
+    label: str,
+    protocol: str,
+    records: Sequence[ImageRecord],
+    whole: Mapping[str, float],
+    facts: Mapping[str, Any],
+) -> EvaluationResult:
+    """Put records together.
+
+    Args:
+        model: For its complexity.
+        name: Of the curve.
+        label: Of the point.
+        protocol: Of the measurement.
+        records: One an image.
+        whole: Metrics over all images that have no per-image values.
+        facts: Identity of what was measured.
+    """
+    rows = [record.values() for record in records]
+    per_image = {key: np.array([row[key] for row in rows], dtype=float) for key in rows[0]}
+    defined = {key: values[np.isfinite(values)] for key, values in per_image.items()}
+    means = {key: float(values.mean()) for key, values in defined.items() if values.size}
+    costs = asdict(complexity(model))
+    point = RatePoint(
+        values={**means, **whole},
+        per_image={key: per_image[key] for key in means},
+        label=label,
+        facts={**facts, **environment(), "complexity": costs},
+    )
+    images = tuple(record.name for record in records)
+    return EvaluationResult(RateCurve(name, (point,), protocol, "Real streams, encoded and decoded", images))

@@ -29,6 +29,7 @@ def register_adapters() -> Iterator[AdapterSpec]:
         "bottleneck",
         "icmh_plugins.adapters.bottleneck:Bottleneck",
         "Residual 1x1 bottleneck, the plain adapter to compare with",
+        paper="After Houlsby et al., Parameter-Efficient Transfer Learning for NLP, ICML 2019",
     )
 
 
@@ -58,7 +59,7 @@ def register_codec_profiles() -> Iterator[CodecProfileSpec]:
 @hookimpl
 def register_cli_commands() -> Iterator[CommandSpec]:
     """Offer the commands of `icmh`, in the order of its help."""
-    yield CommandSpec("demo", "icmh_plugins.cli.demo:demo", "Show the whole job on real pictures, offline")
+    yield CommandSpec("demo", "icmh_plugins.cli.demo:demo", "Show the main job on real pictures, offline")
     yield CommandSpec("train", "icmh_plugins.cli.train:train", "Train an adapter from a run file")
     yield CommandSpec("compress", "icmh_plugins.cli.streams:compress", "Code pictures to .icmh streams")
     yield CommandSpec("decompress", "icmh_plugins.cli.streams:decompress", "Decode .icmh streams to pictures")

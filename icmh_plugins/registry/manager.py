@@ -81,8 +81,7 @@ class Registry:
         milliseconds = round(1000 * (time.perf_counter() - started), 1)
         if state == "ok" and milliseconds > SLOW_MILLISECONDS:
             reason = f"slow: {milliseconds:.0f} ms to import; heavy packages belong inside functions"
-        provides = {kind: tuple(e.name for e in entries if e.kind == kind) for kind in KINDS}
-        provides = {kind: names for kind, names in provides.items() if names}
+        provides = {kind: names for kind in KINDS if (names := tuple(e.name for e in entries if e.kind == kind))}
         self._entries[source.name] = entries
         self._records[source.name] = PluginRecord(
             source.name, source.distribution, source.version, state, reason, milliseconds, provides, info

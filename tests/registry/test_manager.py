@@ -204,3 +204,13 @@ def test_a_removed_plugin_leaves_nothing():
     assert registry.records == registry.entries("adapter") == ()
     registry.add(source(plugin))
     assert names(registry) == ["dist:gate"]
+
+
+def test_no_hook_of_a_rolled_back_plugin_is_called_later():
+    class Half(Resolver, Raises):
+        pass
+
+    registry, plugin = Registry(), Half("an answer from a failed plug-in")
+    registry.add(source(plugin))
+    assert registry.records[0].state == "failed"
+    assert registry.first_result("resolve_codec_profile", model="codec") is None

@@ -16,6 +16,7 @@ from icmh_plugins.errors import MissingDependencyError
 
 _INSTALL = {
     "compressai": "pip install compressai",
+    "pytorch_msssim": "pip install pytorch-msssim",
     "timm": "pip install 'icmh-plugins[timm]'",
     "open_clip": "pip install 'icmh-plugins[clip]'",
     "basicsr": "pip install 'icmh-plugins[basicsr]'",

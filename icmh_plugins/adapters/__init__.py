@@ -1,0 +1,1 @@
+"""Named adapters on a codec: attaching, switching, files, and the adapters themselves."""

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
+from icmh_plugins._config import FrozenConfig, validate_config
 from icmh_plugins.codecs.sites import CodecProfile, Side, Site
-from icmh_plugins.errors import ConfigError, suggest
 
 
-class AdapterConfig(BaseModel):
-    """Base of adapter configs: frozen, unknown keys refused, JSON-ready.
-
-    Fields hold plain JSON values only (numbers, strings, lists), so that the adapter file can carry them.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class AdapterConfig(FrozenConfig):
+    """Base of adapter configs: frozen, unknown keys refused, plain JSON values only."""
 
 
 class Adapter(nn.Module):
@@ -71,16 +65,3 @@ class Adapter(nn.Module):
             ConfigError: An unknown key (with the nearest known one) or a value out of range.
         """
         return validate_config(cls.Config, options, owner=cls.__name__)
-
-
-def validate_config(config: type[AdapterConfig], options: dict[str, Any], owner: str) -> AdapterConfig:
-    """Build `config` from `options`, turning pydantic's report into one readable line per mistake."""
-    known = config.model_fields
-    for key in options:
-        if key not in known:
-            raise ConfigError(f"{owner} has no option {key!r}.{suggest(key, known)}")
-    try:
-        return config(**options)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
-        raise ConfigError(f"{owner} cannot use these options: {'; '.join(lines)}") from None

@@ -1,0 +1,119 @@
+"""The host: what a codec remembers of its adapters. No tensors and no handles, so it copies and pickles freely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from icmh_plugins.adapters.slot import SLOT, Activation, active_names, slots
+from icmh_plugins.codecs.sites import CodecProfile, Side, Site
+from icmh_plugins.errors import AdapterError, suggest
+
+__all__ = ["SLOT", "AdapterHost", "AdapterRecord", "host_of", "require_host", "unwrap"]
+
+_HOST = "_icmh_host"
+
+
+@dataclass
+class AdapterRecord:
+    """One named adapter.
+
+    Attributes:
+        name: Its name on this codec.
+        plugin: Who makes it, as ``"distribution:entry"``.
+        config: Its validated options, JSON-ready.
+        sites: Where it sits.
+        entropy_side: Whether encoder and decoder must both have it.
+        metadata: What it was trained for (task, lambda, metrics, ...), carried into the adapter file.
+    """
+
+    name: str
+    plugin: str
+    config: dict[str, Any]
+    sites: tuple[Site, ...]
+    entropy_side: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sides(self) -> frozenset[Side]:
+        """The sides it sits on."""
+        return frozenset(site.side for site in self.sites)
+
+
+@dataclass
+class AdapterHost:
+    """All named adapters of one codec.
+
+    Attributes:
+        profile: The codec's sites.
+        fingerprint: SHA-256 of the base when the first adapter was attached.
+        requires_grad: The base parameters' flags before that, restored when the last adapter goes.
+        activation: The active names, shared with the slots.
+        records: Adapters by name, in order of attaching.
+    """
+
+    profile: CodecProfile
+    fingerprint: str
+    requires_grad: dict[str, bool]
+    activation: Activation = field(default_factory=Activation)
+    records: dict[str, AdapterRecord] = field(default_factory=dict)
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Names active now, as this thread sees them."""
+        return active_names(self.activation)
+
+    def record(self, name: str) -> AdapterRecord:
+        """The record of `name`, or an error with the nearest known name."""
+        if name not in self.records:
+            raise AdapterError(f"no adapter named {name!r} is attached.{suggest(name, self.records)}")
+        return self.records[name]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The codec inside DistributedDataParallel, DataParallel or a compiled module."""
+    while True:
+        if type(model).__name__ in ("DistributedDataParallel", "DataParallel"):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        else:
+            return model
+
+
+def host_of(model: nn.Module) -> AdapterHost | None:
+    """The codec's host, or None when no adapter is attached."""
+    return unwrap(model).__dict__.get(_HOST)
+
+
+def require_host(model: nn.Module) -> AdapterHost:
+    """The codec's host, or an error that says how to attach."""
+    host = host_of(model)
+    if host is None:
+        raise AdapterError(
+            "no adapter is attached to this codec. Remedy: attach_adapter(model, 'sfma') or load_adapter"
+        )
+    return host
+
+
+def set_host(model: nn.Module, host: AdapterHost | None) -> None:
+    """Give the codec its host, or take it away (None)."""
+    if host is None:
+        model.__dict__.pop(_HOST, None)
+    else:
+        model.__dict__[_HOST] = host
+
+
+def adapter_modules(model: nn.Module, name: str) -> dict[str, nn.Module]:
+    """The modules of one named adapter by site name."""
+    host = require_host(model)
+    root, record = unwrap(model), host.record(name)
+    return {site.name: getattr(root.get_submodule(site.path), SLOT).get(name, site) for site in record.sites}
+
+
+def base_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The base's own parameters by name: all but those of adapters."""
+    ours = {id(p) for _, slot in slots(model) for p in slot.parameters()}
+    return {name: p for name, p in model.named_parameters() if id(p) not in ours}

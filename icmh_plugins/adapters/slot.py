@@ -1,0 +1,151 @@
+"""The slot: a child of an adapted module that holds its named adapters and applies the active ones.
+
+Everything the hooks need is reached through the hooked module itself; a closure would keep pointing at the original
+after a deepcopy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import nn
+
+from icmh_plugins.adapters.tensors import read_tensor, write_tensor
+from icmh_plugins.codecs.sites import Site, Where
+
+SLOT = "_icmh_slot"
+"""Reserved child name of slots; no key of a base codec may contain it."""
+
+
+class Activation:
+    """The names of the active adapters, shared by a host and all its slots."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+
+
+_OVERRIDES: ContextVar[tuple[tuple[Activation, tuple[str, ...]], ...]] = ContextVar("icmh_overrides", default=())
+
+
+def active_names(activation: Activation) -> tuple[str, ...]:
+    """The active names as this thread sees them (while compiling: as everyone sees them)."""
+    if torch.compiler.is_compiling():
+        return activation.names
+    for owner, names in reversed(_OVERRIDES.get()):
+        if owner is activation:
+            return names
+    return activation.names
+
+
+@contextmanager
+def override(activation: Activation, names: tuple[str, ...]) -> Iterator[None]:
+    """Make `names` the active ones for this thread (or async task) only."""
+    token = _OVERRIDES.set((*_OVERRIDES.get(), (activation, names)))
+    try:
+        yield
+    finally:
+        _OVERRIDES.reset(token)
+
+
+class Slot(nn.Module):
+    """Named adapters of one module, at its output ("after") or its input ("before")."""
+
+    def __init__(self, activation: Activation) -> None:
+        super().__init__()
+        self.activation = activation
+        self.adapters = nn.ModuleDict()
+        self.entries: dict[str, tuple[str, Site]] = {}
+
+    def put(self, name: str, site: Site, adapter: nn.Module) -> None:
+        """Hold `adapter` under `name` for `site`."""
+        key = _module_key(name, site)
+        self.adapters[key] = adapter
+        self.entries[key] = (name, site)
+
+    def get(self, name: str, site: Site) -> nn.Module:
+        """The adapter held under `name` for `site`."""
+        return self.adapters[_module_key(name, site)]
+
+    def drop(self, name: str) -> None:
+        """Forget every adapter held under `name`."""
+        for key in [key for key, (owner, _) in self.entries.items() if owner == name]:
+            del self.adapters[key], self.entries[key]
+
+    def adapt(self, value: Any, where: Where) -> Any:
+        """Apply the active adapters to a module's output or input, keeping its structure and type."""
+        active = active_names(self.activation)
+        for key, (name, site) in self.entries.items():
+            if name in active and site.where == where:
+                value = write_tensor(value, site, self.adapters[key](read_tensor(value, site)))
+        return value
+
+
+def install_slot(module: nn.Module, activation: Activation) -> Slot:
+    """Return the module's slot, adding it and its two hooks if there is none."""
+    slot = module._modules.get(SLOT)
+    if not isinstance(slot, Slot):
+        slot = Slot(activation)
+        module.add_module(SLOT, slot)
+        module.register_forward_pre_hook(_adapt_input)
+        module.register_forward_hook(_adapt_output)
+    return slot
+
+
+def remove_slot(module: nn.Module) -> None:
+    """Take the slot and its hooks off; the module is what it was."""
+    _drop_hooks(module)
+    del module._modules[SLOT]
+
+
+@contextmanager
+def hooks_removed(model: nn.Module) -> Iterator[None]:
+    """Within the context the model runs without any hook of this package."""
+    tables = [hooks for module, _ in slots(model) for hooks in (module._forward_pre_hooks, module._forward_hooks)]
+    saved = [(hooks, dict(hooks)) for hooks in tables]
+    for module, _ in slots(model):
+        _drop_hooks(module)
+    try:
+        yield
+    finally:
+        for hooks, before in saved:  # in place: other people's handles refer to these very tables
+            hooks.clear()
+            hooks.update(before)
+
+
+def slots(model: nn.Module) -> Iterator[tuple[nn.Module, Slot]]:
+    """Every module that has a slot, with it."""
+    for module in model.modules():
+        slot = module._modules.get(SLOT)
+        if isinstance(slot, Slot):
+            yield module, slot
+
+
+def is_slot_key(key: str) -> bool:
+    """Whether a state-dict key belongs to a slot."""
+    return SLOT in key.split(".")
+
+
+def _drop_hooks(module: nn.Module) -> None:
+    for hooks, ours in ((module._forward_pre_hooks, _adapt_input), (module._forward_hooks, _adapt_output)):
+        for handle in [handle for handle, hook in hooks.items() if hook is ours]:
+            del hooks[handle]
+
+
+def _adapt_input(module: nn.Module, args: tuple[Any, ...]) -> Any:
+    return getattr(module, SLOT).adapt(args, "before")
+
+
+def _adapt_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    return getattr(module, SLOT).adapt(output, "after")
+
+
+def _module_key(name: str, site: Site) -> str:
+    # ModuleDict refuses dots and the names of its own methods.
+    plain = re.sub(r"[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):02x}", name)
+    element = "" if site.element is None else f"_{site.element}"
+    return f"{site.where}{element}_{plain}"

@@ -1,0 +1,185 @@
+"""Saving and loading adapters: strict, atomic, without pickle. A load that fails leaves the codec as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from icmh_plugins._version import __version__
+from icmh_plugins.adapters.attach import check_name, install
+from icmh_plugins.adapters.base import Adapter
+from icmh_plugins.adapters.card import model_card
+from icmh_plugins.adapters.file import AdapterFile, BaseInfo, SiteInfo, read_folder, write_folder
+from icmh_plugins.adapters.host import AdapterRecord, adapter_modules, host_of, require_host, unwrap
+from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.profiles import profile_of
+from icmh_plugins.codecs.sites import Site
+from icmh_plugins.errors import AdapterError, AdapterFileError, BaseMismatchError
+from icmh_plugins.registry.catalog import provider, resolve
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        name: The adapter's name on the codec.
+        adapter: Who makes it, ``"distribution:entry"``.
+        sites: Site names.
+        parameters: Number of values loaded.
+        metadata: What it was trained for.
+    """
+
+    name: str
+    adapter: str
+    sites: tuple[str, ...]
+    parameters: int
+    metadata: dict[str, Any]
+
+
+def save_adapter(model: nn.Module, folder: str | Path, name: str | None = None) -> Path:
+    """Write one adapter to a folder: config, safetensors and a model card. The codec is not in it.
+
+    Args:
+        model: A codec with adapters.
+        folder: Where to write; an adapter folder there is replaced whole.
+        name: Which adapter; may be left out when only one is attached or active.
+
+    Returns:
+        The folder.
+
+    Raises:
+        AdapterError: Unknown name, or several adapters and no name given.
+        AdapterFileError: The path is taken by something else.
+    """
+    root, host = unwrap(model), require_host(model)
+    record = host.record(name or _only(tuple(host.records), host.active))
+    tensors = adapter_tensors(root, record.name)
+    info = AdapterFile(
+        name=record.name,
+        adapter=record.plugin,
+        plugin_version=_plugin_version(record.plugin),
+        icmh_plugins_version=__version__,
+        config=record.config,
+        sites=[SiteInfo(**site.to_dict()) for site in record.sites],
+        entropy_side=record.entropy_side,
+        base=BaseInfo(model_class=type(root).__name__, fingerprint=host.fingerprint),
+        tensors_sha256="",
+        metadata=record.metadata,
+    )
+    write_folder(Path(folder), info, tensors, model_card(info, sum(t.numel() for t in tensors.values())))
+    return Path(folder)
+
+
+def load_adapter(model: nn.Module, folder: str | Path, name: str | None = None) -> LoadReport:
+    """Attach the adapter in `folder` with its trained tensors; it is active at once.
+
+    Args:
+        model: The codec it was made on.
+        folder: An adapter folder.
+        name: Its name on this codec; defaults to the folder's name.
+
+    Raises:
+        AdapterFileError: The folder is damaged, or a site, class, shape or option does not fit; nothing has changed.
+        BaseMismatchError: The codec's parameters are not those the adapter was trained on.
+        PluginError: The plug-in that makes this adapter is not installed.
+    """
+    root = unwrap(model)
+    info, tensors = read_folder(Path(folder))
+    label = check_name(name or Path(folder).resolve().name)
+    host = host_of(root)
+    if host is not None and label in host.records:
+        raise AdapterError(
+            f"an adapter named {label!r} is attached already. Remedy: name='another', or detach it first"
+        )
+    _check_base(root, info, Path(folder))
+    sites = tuple(Site(**site.model_dump()) for site in info.sites)
+    _check_sites(root, sites, Path(folder))
+    cls: type[Adapter] = resolve("adapter", info.adapter)
+    config = cls.make_config(info.config)
+    built = [(site, cls(site, config)) for site in sites]
+    _fill(dict(_named(built)), tensors, Path(folder))
+    record = AdapterRecord(
+        label, info.adapter, config.model_dump(mode="json"), sites, info.entropy_side, dict(info.metadata)
+    )
+    install(root, record, built, host.profile if host else profile_of(root))
+    return LoadReport(
+        label, info.adapter, tuple(s.name for s in sites), sum(t.numel() for t in tensors.values()), record.metadata
+    )
+
+
+def adapter_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
+    """The tensors of one adapter by ``<site>.<parameter>``, on the CPU and contiguous."""
+    found = _named(list(adapter_modules(model, name).items()))
+    return {key: tensor.detach().cpu().contiguous().clone() for key, tensor in found}
+
+
+def adapter_digest(model: nn.Module, name: str) -> str:
+    """SHA-256 of what one adapter computes: its plug-in, config, sites and tensors, whatever its name."""
+    record = require_host(model).record(name)
+    head = {"adapter": record.plugin, "config": record.config, "sites": [site.to_dict() for site in record.sites]}
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    for key, tensor in sorted(adapter_tensors(model, name).items()):
+        digest.update(f"{key}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _named(modules: list[tuple[Any, nn.Module]]) -> list[tuple[str, Tensor]]:
+    return [
+        (f"{site.name if isinstance(site, Site) else site}.{key}", tensor)
+        for site, module in modules
+        for key, tensor in module.state_dict(keep_vars=True).items()
+    ]
+
+
+def _fill(targets: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) -> None:
+    missing, extra = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
+    if missing or extra:
+        raise AdapterFileError(
+            f"{folder}: tensors do not fit the adapter (missing {missing[:4]}, unexpected {extra[:4]})"
+        )
+    for key, tensor in tensors.items():
+        if tensor.shape != targets[key].shape:
+            raise AdapterFileError(
+                f"{folder}: {key} has shape {tuple(tensor.shape)}, this codec needs {tuple(targets[key].shape)}"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise AdapterFileError(f"{folder}: {key} holds NaN or infinity. Remedy: train it again")
+    with torch.no_grad():
+        for key, tensor in tensors.items():
+            targets[key].copy_(tensor)
+
+
+def _check_base(root: nn.Module, info: AdapterFile, folder: Path) -> None:
+    found = base_fingerprint(root)
+    if found != info.base.fingerprint:
+        raise BaseMismatchError(
+            f"{folder} was made on a {info.base.model_class} with fingerprint {info.base.fingerprint[:16]}, this is a "
+            f"{type(root).__name__} with {found[:16]}. Remedy: load the codec it was trained on"
+        )
+
+
+def _check_sites(root: nn.Module, sites: tuple[Site, ...], folder: Path) -> None:
+    modules = dict(root.named_modules())
+    for site in sites:
+        found = type(modules[site.path]).__name__ if site.path in modules else "nothing"
+        if found != site.module_class:
+            raise AdapterFileError(f"{folder}: expects a {site.module_class} at {site.path}, this codec has {found}")
+
+
+def _only(names: tuple[str, ...], active: tuple[str, ...]) -> str:
+    for candidates in (names, active):
+        if len(candidates) == 1:
+            return candidates[0]
+    raise AdapterError(f"several adapters are attached ({', '.join(names)}). Remedy: say which with name=...")
+
+
+def _plugin_version(plugin: str) -> str:
+    return "" if plugin.startswith("local:") else provider("adapter", plugin)[1]

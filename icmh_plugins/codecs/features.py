@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -70,7 +71,7 @@ def _token_geometry(tensor: Tensor, carrier: Any, size: tuple[int, int]) -> tupl
     if tensor.dim() != 3 or not isinstance(carrier, (tuple, list)):
         return None
     numbers = [item for item in carrier if isinstance(item, int)]
-    for height, width in zip(numbers, numbers[1:], strict=False):
+    for height, width in pairwise(numbers):
         stride = _stride(size, height, width)
         if stride and height * width == tensor.shape[1]:
             return tensor.shape[2], stride, "blc"

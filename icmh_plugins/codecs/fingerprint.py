@@ -73,7 +73,7 @@ def _masked_weights(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, T
     for path, module in model.named_modules():
         name = f"{path}.weight" if path else "weight"
         if name in tensors and any(cls.__name__ == "MaskedConv2d" for cls in type(module).__mro__):
-            masked[name] = module.weight.detach() * module.mask
+            masked[name] = module.weight.detach() * module.mask + 0.0  # a masked negative weight is -0.0
     return masked
 
 

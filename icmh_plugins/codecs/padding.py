@@ -21,11 +21,13 @@ _SMALLEST: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 def pad_multiple(model: nn.Module) -> int:
     """The power of two whose multiples the codec accepts as height and width; found by trial and cached.
 
+    Trials start at the stride of the coarsest latent: some codecs run at less, but cannot decode what they wrote.
+
     Raises:
         CodecError: Not even 512 works, or the model is no codec.
     """
     if model not in _MULTIPLES:
-        multiple = trace(model).latent_stride
+        multiple = trace(model).hyper_stride
         while not _accepts(model, _ENOUGH + multiple):
             multiple = _doubled(multiple, model)
         _MULTIPLES[model] = multiple
@@ -77,5 +79,8 @@ def _accepts(model: nn.Module, side: int) -> bool:
 
 def _doubled(size: int, model: nn.Module) -> int:
     if size >= _LARGEST:
-        raise CodecError(f"{type(model).__name__} accepts no image up to {_ENOUGH + size}x{_ENOUGH + size}.")
+        raise CodecError(
+            f"{type(model).__name__} gave back no image of those tried, up to {_ENOUGH + size} pixels a side: its "
+            "forward fails, or its x_hat has another size than the image."
+        )
     return 2 * size

@@ -43,8 +43,8 @@ class Placement:
         if site is None or site.alias != self.paths[path]:
             found = f"there it is {site.alias}" if site else "there is none"
             raise CodecError(
-                f"preset {self.name!r} places adapters on {self.codec} and needs a module {path} at {self.paths[path]}; "
-                f"on {type(model).__name__} {found}. Remedy: leave preset out, or name sites=[...]"
+                f"preset {self.name!r} places adapters on {self.codec} and needs a module {path} at "
+                f"{self.paths[path]}; on {type(model).__name__} {found}. Remedy: leave preset out, or name sites=[...]"
             )
         return site
 

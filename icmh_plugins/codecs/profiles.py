@@ -43,8 +43,8 @@ def _declared(
     profile = declared(model) if callable(declared) else declared
     if not isinstance(profile, CodecProfile):
         raise CodecError(
-            f"the codec profile ({source}) for {type(model).__name__} must be a CodecProfile or a function of the model "
-            f"that returns one, got {type(profile).__name__}."
+            f"the codec profile ({source}) for {type(model).__name__} must be a CodecProfile or a function of the "
+            f"model that returns one, got {type(profile).__name__}."
         )
     for site in profile.sites:
         check_site(site, model)

@@ -43,8 +43,8 @@ def select_sites(
                 raise SiteError(f"site {site.name} is on the {site.side} side, not on {' or '.join(sides)}.")
             if site.side == "entropy" and not allow_entropy:
                 raise SiteError(
-                    f"site {site.name} runs at encoder and decoder alike: adapting it makes streams that the plain codec "
-                    "cannot decode. Only adapters that declare entropy_side = True may sit there."
+                    f"site {site.name} runs at encoder and decoder alike: adapting it makes streams that the plain "
+                    "codec cannot decode. Only adapters that declare entropy_side = True may sit there."
                 )
             chosen[site.name, site.element] = site
     if not chosen:

@@ -53,12 +53,14 @@ class Trace:
         entropy_started: Tick of the first call of an entropy model.
         entropy_ended: Tick at which the last one returned.
         latent_stride: Image pixels per element of y.
+        hyper_stride: Image pixels per element of the coarsest latent that is coded: z, or y without a hyperprior.
     """
 
     calls: tuple[Call, ...]
     entropy_started: int
     entropy_ended: int
     latent_stride: int
+    hyper_stride: int
 
 
 _TRACES: WeakKeyDictionary[nn.Module, tuple[Any, Trace]] = WeakKeyDictionary()
@@ -87,8 +89,8 @@ def _trace(model: nn.Module, size: tuple[int, int]) -> Trace:
         raise CodecError(f"The probing size must not be square (got {size}): its axes could not be told apart.")
     if not entropy_modules(model):
         raise CodecError(
-            f"{type(model).__name__} is not a codec: no entropy model found (EntropyBottleneck, GaussianConditional, or a "
-            f"subclass, by class name). {_parts(model)}"
+            f"{type(model).__name__} is not a codec: no entropy model found (EntropyBottleneck, GaussianConditional, "
+            f"or a subclass, by class name). {_parts(model)}"
         )
     recorder, output = _run(model, size)
     likelihoods = output.get("likelihoods") if isinstance(output, dict) else None
@@ -100,11 +102,11 @@ def _trace(model: nn.Module, size: tuple[int, int]) -> Trace:
     strides = [found.stride for value in likelihoods.values() if (found := feature_of(value, recorder.size))]
     if not strides or not recorder.entropy:
         raise CodecError(
-            f"{type(model).__name__}: no entropy model was called in forward, or no likelihoods (B, C, h, w) came out of "
-            f"it. {_parts(model)} {BY_HAND}"
+            f"{type(model).__name__}: no entropy model was called in forward, or no likelihoods (B, C, h, w) came out "
+            f"of it. {_parts(model)} {BY_HAND}"
         )
     started, ended = zip(*recorder.entropy, strict=True)
-    return Trace(tuple(recorder.calls), min(started), max(ended), min(strides))
+    return Trace(tuple(recorder.calls), min(started), max(ended), min(strides), max(strides))
 
 
 def _run(model: nn.Module, size: tuple[int, int]) -> tuple[_Recorder, Any]:
@@ -118,8 +120,8 @@ def _run(model: nn.Module, size: tuple[int, int]) -> tuple[_Recorder, Any]:
             failure = failure or error
     raise CodecError(
         f"The forward of {type(model).__name__} does not take one batch of images (1, 3, {size[0]}, {size[1]}): "
-        f"{type(failure).__name__}: {failure}. Image codecs only: video and point-cloud codecs are not supported. "
-        f"{_parts(model)} {BY_HAND}"
+        f"{type(failure).__name__}: {str(failure).rstrip('.')}. Image codecs only: video and "
+        f"point-cloud codecs are not supported. {_parts(model)} {BY_HAND}"
     ) from failure
 
 

@@ -1,0 +1,135 @@
+"""Getting a codec by name: shipped with this package, from CompressAI's zoo, from a checkpoint, or from any factory."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import re
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from icmh_plugins._deps import require
+from icmh_plugins.codecs.checkpoints import read_checkpoint
+from icmh_plugins.codecs.entropy import has_tables
+from icmh_plugins.errors import CodecError, suggest
+
+log = logging.getLogger(__name__)
+
+_ZOO = re.compile(r"(?P<architecture>[\w-]+):(?P<quality>\d+)")
+_FACTORY = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<attribute>[A-Za-z_]\w*)")
+
+
+def load_codec(spec: str, checkpoint: str | os.PathLike[str] | None = None) -> nn.Module:
+    """Load a codec in eval mode, with its coding tables.
+
+    Args:
+        spec: One of
+
+            * a codec shipped with this package: ``"mbt2018-mean-n64m96-q1"`` (see `shipped_codecs`);
+            * ``"architecture:quality"`` of CompressAI's zoo: ``"mbt2018-mean:4"`` (downloaded without a checkpoint);
+            * an architecture of CompressAI with a checkpoint: ``"mbt2018-mean"``;
+            * ``"package.module:factory"``: anything callable without arguments that returns a codec.
+        checkpoint: Weights to load: ``.safetensors``, or a file of `torch.save` (read with ``weights_only=True``).
+
+    Raises:
+        CodecError: The name is unknown, or the checkpoint cannot be read or does not fit.
+    """
+    model = _build(spec, checkpoint)
+    if not isinstance(model, nn.Module):
+        raise CodecError(f"{spec} gave a {type(model).__name__}, not a torch.nn.Module.")
+    if not has_tables(model):
+        _fill_tables(model, spec)
+    return model.eval()
+
+
+def shipped_codecs() -> tuple[str, ...]:
+    """Names of the codecs whose weights come with this package."""
+    folder = _shipped_folder()
+    return tuple(sorted(path.stem for path in folder.glob("*.safetensors"))) if folder.is_dir() else ()
+
+
+def _build(spec: str, checkpoint: str | os.PathLike[str] | None) -> Any:
+    if spec in shipped_codecs():
+        return _from_weights(_architecture_of(spec), checkpoint or _shipped_folder() / f"{spec}.safetensors")
+    if match := _ZOO.fullmatch(spec):
+        if checkpoint is not None:
+            return _from_weights(match["architecture"], checkpoint)
+        return _from_zoo(match["architecture"], int(match["quality"]))
+    if match := _FACTORY.fullmatch(spec):
+        return _from_factory(match["module"], match["attribute"], checkpoint)
+    if checkpoint is None:
+        known = [*shipped_codecs(), *_architectures()]
+        raise CodecError(
+            f"{spec!r} is not a codec shipped with this package. An architecture of CompressAI needs a quality "
+            f"('mbt2018-mean:4') or a checkpoint; other codecs are 'package.module:factory'.{suggest(spec, known)}"
+        )
+    return _from_weights(spec, checkpoint)
+
+
+def _from_weights(architecture: str, checkpoint: str | os.PathLike[str]) -> nn.Module:
+    known = _architectures()
+    if architecture not in known:
+        raise CodecError(f"CompressAI has no architecture {architecture!r}.{suggest(architecture, known)}")
+    return _load(known[architecture].from_state_dict, checkpoint, architecture)
+
+
+def _from_zoo(architecture: str, quality: int) -> nn.Module:
+    zoo = require("compressai.zoo", "loading a pretrained codec").image_models
+    if architecture not in zoo:
+        raise CodecError(f"CompressAI's zoo has no pretrained {architecture!r}.{suggest(architecture, zoo)}")
+    try:
+        return zoo[architecture](quality=quality, metric="mse", pretrained=True)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise CodecError(
+            f"cannot get pretrained {architecture} at quality {quality}: {type(error).__name__}: {error}. "
+            "Without a network, give a checkpoint file."
+        ) from error
+
+
+def _from_factory(module: str, attribute: str, checkpoint: str | os.PathLike[str] | None) -> Any:
+    try:
+        factory: Callable[[], Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise CodecError(f"cannot import {module}:{attribute}: {error}") from error
+    model = factory()
+    if checkpoint is not None:
+        _load(model.load_state_dict, checkpoint, f"{module}:{attribute}")
+    return model
+
+
+def _load(load: Callable[[dict[str, Tensor]], Any], checkpoint: str | os.PathLike[str], codec: str) -> Any:
+    weights = read_checkpoint(checkpoint)
+    try:
+        return load(weights)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CodecError(f"{checkpoint} holds no weights of {codec}: {type(error).__name__}: {error}") from error
+
+
+def _fill_tables(model: nn.Module, spec: str) -> None:
+    if not hasattr(model, "update"):
+        raise CodecError(f"{spec} has no coding tables and no update() to compute them: it cannot write streams.")
+    log.warning(
+        "%s came without coding tables; computed here. They differ between machines: before its streams travel, save "
+        "the codec with its tables (torch.save(model.state_dict(), ...)).",
+        spec,
+    )
+    model.update()
+
+
+def _architectures() -> dict[str, type[nn.Module]]:
+    require("compressai.models", "a codec of CompressAI")
+    models = require("compressai.registry", "a codec of CompressAI").MODELS
+    return {name: cls for name, cls in models.items() if hasattr(cls, "from_state_dict")}
+
+
+def _architecture_of(shipped: str) -> str:
+    return max((name for name in _architectures() if shipped.startswith(name)), key=len)
+
+
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("icmh_plugins"))) / "assets" / "codecs"

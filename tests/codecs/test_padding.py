@@ -1,0 +1,63 @@
+import pytest
+import torch
+from torch import nn
+
+from icmh_plugins.codecs.padding import crop, min_size, pad, pad_multiple
+from icmh_plugins.errors import CodecError
+from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
+
+CODECS = {**TOYS, **COMPRESSAI_MODELS}
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_the_multiple_is_the_coarsest_latent(name):
+    model = CODECS[name]()
+    multiple = 16 if name.startswith("bmshj2018-factorized") else 64
+    assert pad_multiple(model) == multiple
+    assert min_size(model) == multiple
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_padded_image_survives_the_real_coder(name):
+    model = CODECS[name]()
+    image = torch.rand(1, 3, 37, 70, generator=torch.Generator().manual_seed(2))
+    padded, size = pad(image, pad_multiple(model), min_size(model))
+    with torch.no_grad():
+        coded = model.compress(padded)
+        decoded = model.decompress(coded["strings"], coded["shape"])["x_hat"]
+    assert crop(decoded, size).shape == image.shape
+
+
+class Windowed(nn.Module):
+    """Wraps a codec so that it takes only multiples of 128 from 256 up, as window attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.g_a, self.inner = nn.Identity(), TOYS["slice"]()
+
+    def forward(self, x):
+        if x.shape[-1] % 128 or x.shape[-2] % 128 or min(x.shape[-2:]) < 256:
+            raise AssertionError("input feature has wrong size")
+        return self.inner(x)
+
+
+def test_windows_and_minimum_are_found_by_trial():
+    model = Windowed()
+    assert pad_multiple(model) == 128
+    assert min_size(model) == 256
+
+
+def test_a_codec_that_never_gives_the_image_back_is_refused():
+    model = TOYS["slice"]()
+    model.g_s[6] = nn.Conv2d(12, 3, 1)
+    with pytest.raises(CodecError, match="gave back no image of those tried, up to 768 pixels"):
+        pad_multiple(model)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 300), (64, 64), (65, 1)])
+def test_padding_repeats_the_border_and_crop_undoes_it(size):
+    image = torch.rand(2, 3, *size)
+    padded, original = pad(image, 64, 100)
+    assert all(side % 64 == 0 and side >= 128 for side in padded.shape[-2:])
+    assert torch.equal(crop(padded, original), image)
+    assert torch.equal(padded[..., -1, -1], image[..., -1, -1])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from icmh_plugins.errors import CurveError
 from icmh_plugins.evaluation.bjontegaard import BDRefusedError, BDResult, bd_metric, bd_rate
@@ -60,29 +61,38 @@ class Comparison:
     rate: Delta
     quality: Delta
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready form."""
+        return asdict(self)
 
-def compare(
-    anchor: RateCurve, test: RateCurve, metric: str, *, higher_is_better: bool = True, resamples: int = 1000
-) -> Comparison:
+
+def compare(anchor: RateCurve, test: RateCurve, metric: str, *, resamples: int = 1000) -> Comparison:
     """Compare `test` with `anchor`; what cannot be computed honestly is named, not raised.
 
     Args:
         anchor: What is compared against.
         test: What is compared.
-        metric: Name of the quality.
-        higher_is_better: False for distances.
+        metric: Name of the quality; whether more of it is good, the anchor knows.
         resamples: Of the paired bootstrap over images.
 
     Raises:
         CurveError: A curve lacks `metric`.
     """
-    rate, quality = (_delta(bd, anchor, test, metric, higher_is_better, resamples) for bd in (bd_rate, bd_metric))
+    rate, quality = (_delta(bd, anchor, test, metric, resamples) for bd in (bd_rate, bd_metric))
     return Comparison(anchor.name, test.name, metric, rate, quality)
 
 
-def _delta(
-    bd: Callable[..., BDResult], anchor: RateCurve, test: RateCurve, metric: str, higher: bool, resamples: int
-) -> Delta:
+def compare_all(curves: Sequence[RateCurve], metric: str) -> list[Comparison]:
+    """Every curve but the first compared with the first.
+
+    Raises:
+        CurveError: A curve lacks `metric`.
+    """
+    return [compare(curves[0], curve, metric) for curve in curves[1:]]
+
+
+def _delta(bd: Callable[..., BDResult], anchor: RateCurve, test: RateCurve, metric: str, resamples: int) -> Delta:
+    higher = anchor.higher_is_better(metric)
     try:
         result = bd(anchor, test, metric, higher_is_better=higher)
     except BDRefusedError as refusal:
@@ -91,4 +101,6 @@ def _delta(
         interval = bootstrap_bd(anchor, test, metric, delta=bd, resamples=resamples, higher_is_better=higher)
     except CurveError as error:
         return Delta(result, explanation=f"No interval: {error}")
+    if interval.refused == 1.0:
+        return Delta(result, explanation="No interval: every resample was refused.")
     return Delta(result, interval)

@@ -86,6 +86,10 @@ class RateCurve:
             raise CurveError(f"Curve {self.name!r} has no metric {name!r} at every rate.{suggest(name, self.metrics)}")
         return np.array([point.values[name] for point in self.points], dtype=float)
 
+    def higher_is_better(self, metric: str) -> bool:
+        """Whether more of `metric` is good: yes, unless the facts of a point list it as "lower_is_better"."""
+        return all(metric.partition("@")[0] not in point.facts.get("lower_is_better", ()) for point in self.points)
+
     def to_json(self) -> dict[str, Any]:
         """CompressAI's schema: "name", "description", "results" (lists parallel over rates), and our extra keys."""
         names = (RATE, *self.metrics)

@@ -81,7 +81,8 @@ def evaluate(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     scorer.check_targets(dataset[0])
     folder = None if save_streams is None else Path(save_streams)
-    facts = identity(model, tasks, protocol=protocol, views=list(views), images=count)
+    settings = {"protocol": protocol, "views": list(views), "images": count}
+    facts = identity(model, tasks, lower_is_better=scorer.lower_is_better(), **settings)
     log = RecordLog(resume, facts) if resume else None
     records = list(log.records) if log else []
     with progress_bar(count, len(records), progress) as advance:

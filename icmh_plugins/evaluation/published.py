@@ -11,26 +11,25 @@ from icmh_plugins.errors import ConfigError, suggest
 from icmh_plugins.evaluation.curves import RATE, RateCurve, RatePoint
 
 
-def published_curve(name: str, task: str = "classification") -> RateCurve:
+def published_curve(name: str, metric: str = "top1") -> RateCurve:
     """A curve of the Adapt-ICMH literature, all on the TIC codec.
 
     Args:
         name: "base", "adapt-icmh", "transtic", ... (`published_names`).
-        task: "classification" (metric "top1"), "detection" ("box_ap") or "segmentation" ("mask_ap"), all as
-            fractions in [0, 1].
+        metric: "top1" (ImageNet), "box_ap" or "mask_ap" (COCO), all as fractions in [0, 1].
 
     Returns:
         The curve, under the protocol of those papers, with "provenance" and "source" in `extra`. Its rates are
         estimates, not real streams.
 
     Raises:
-        ConfigError: Unknown name or task.
+        ConfigError: Unknown name, or no published curves of that metric.
     """
-    known = published_names(task)
+    known = published_names(metric)
     if name not in known:
-        raise ConfigError(f"No published {task} curve {name!r}.{suggest(name, known)}")
-    block = _data()["tasks"][task]
-    entry, metric = block["curves"][name], block["metric"]
+        raise ConfigError(f"No published {metric} curve {name!r}.{suggest(name, known)}")
+    block = _blocks()[metric]
+    entry = block["curves"][name]
     return RateCurve(
         name=f"{name} (TIC, published)",
         points=tuple(RatePoint({RATE: r, metric: q / 100}) for r, q in zip(entry[RATE], entry[metric], strict=True)),
@@ -40,16 +39,24 @@ def published_curve(name: str, task: str = "classification") -> RateCurve:
     )
 
 
-def published_names(task: str) -> tuple[str, ...]:
-    """Names of the published curves of a task.
+def published_names(metric: str) -> tuple[str, ...]:
+    """Names of the published curves of `metric`.
 
     Raises:
-        ConfigError: Unknown task.
+        ConfigError: There are none.
     """
-    tasks = _data()["tasks"]
-    if task not in tasks:
-        raise ConfigError(f"No published curves for task {task!r}.{suggest(task, tasks)}")
-    return tuple(tasks[task]["curves"])
+    if metric not in _blocks():
+        raise ConfigError(f"No published curves of {metric!r}.{suggest(metric, _blocks())}")
+    return tuple(_blocks()[metric]["curves"])
+
+
+def published_metrics() -> tuple[str, ...]:
+    """Metrics that there are published curves of."""
+    return tuple(_blocks())
+
+
+def _blocks() -> dict[str, Any]:
+    return {block["metric"]: block for block in _data()["tasks"].values()}
 
 
 @cache

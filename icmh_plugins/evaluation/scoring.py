@@ -34,6 +34,10 @@ class Scorer:
             if metric not in known:
                 raise ConfigError(f"no task has the metric {metric!r}.{suggest(metric, known)}")
 
+    def lower_is_better(self) -> list[str]:
+        """Names of the metrics that are distances."""
+        return [_name(p, m) for p, task in self._tasks for m, higher in task.higher_is_better.items() if not higher]
+
     def check_targets(self, sample: Mapping[str, Any]) -> None:
         """Refuse data without labels before anything is coded.
 

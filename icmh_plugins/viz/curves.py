@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icmh_plugins.evaluation.bootstrap import mean_interval
-from icmh_plugins.evaluation.compare import compare
+from icmh_plugins.evaluation.compare import Comparison, compare_all
 from icmh_plugins.evaluation.curves import RATE, RateCurve
 from icmh_plugins.viz.display import display
 from icmh_plugins.viz.matplotlib import MUTED, PALETTE, drawing
@@ -27,7 +27,7 @@ def plot_curves(
     *,
     published: Sequence[RateCurve] = (),
     references: Mapping[str, float] | None = None,
-    higher_is_better: bool = True,
+    comparisons: Sequence[Comparison] | None = None,
     title: str = "",
 ) -> None:
     """Draw `metric` over bits per pixel.
@@ -39,13 +39,14 @@ def plot_curves(
         path: File to write; its suffix chooses the format.
         published: Curves of other people, drawn dotted; never compared in numbers.
         references: Horizontal lines by name, in units of `metric` (the uncompressed picture's score).
-        higher_is_better: False for distances.
+        comparisons: Of the curves with the anchor, if they are computed already.
         title: Heading.
 
     Raises:
         CurveError: A curve lacks `metric`.
     """
     shown = display(metric)
+    deltas = [each.rate for each in (compare_all(curves, metric) if comparisons is None else comparisons)]
     with drawing(path, 7.6, 4.4) as figure:
         axes = figure.add_subplot(xlabel="Rate (bits per pixel)", ylabel=shown.axis, title=title)
         labels = []
@@ -54,8 +55,7 @@ def plot_curves(
             _draw(axes, curve, metric, colour, foreign)
             label = curve.name
             if index and not foreign:
-                delta = compare(curves[0], curve, metric, higher_is_better=higher_is_better).rate
-                label += f"\nBD-rate {delta.text('%')}"
+                label += f"\nBD-rate {deltas[index - 1].text('%')}"
             labels.append((curve, colour, label))
         for name, value in (references or {}).items():
             _reference(axes, name, shown.factor * value)

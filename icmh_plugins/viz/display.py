@@ -12,25 +12,31 @@ class Display(NamedTuple):
         axis: For axes and table heads, with the unit.
         unit: Of a difference.
         factor: Stored values are multiplied by it.
+        digits: After the decimal point.
     """
 
     axis: str
     unit: str
     factor: float = 1.0
+    digits: int = 4
+
+    def text(self, value: float) -> str:
+        """A stored value as shown."""
+        return f"{self.factor * value:.{self.digits}f}"
 
 
 _KNOWN = {
     "bpp": Display("Rate (bits per pixel)", "bpp"),
     "bpp-with-header": Display("Rate with header (bpp)", "bpp"),
-    "top1": Display("Top-1 accuracy (%)", "points", 100.0),
-    "top5": Display("Top-5 accuracy (%)", "points", 100.0),
-    "agreement": Display("Agreement (%)", "points", 100.0),
-    "box_ap": Display("Box AP (%)", "points", 100.0),
-    "mask_ap": Display("Mask AP (%)", "points", 100.0),
-    "psnr-rgb": Display("PSNR (dB)", "dB"),
+    "top1": Display("Top-1 accuracy (%)", "points", 100.0, 1),
+    "top5": Display("Top-5 accuracy (%)", "points", 100.0, 1),
+    "agreement": Display("Agreement (%)", "points", 100.0, 1),
+    "box_ap": Display("Box AP (%)", "points", 100.0, 1),
+    "mask_ap": Display("Mask AP (%)", "points", 100.0, 1),
+    "psnr-rgb": Display("PSNR (dB)", "dB", 1.0, 2),
     "ms-ssim-rgb": Display("MS-SSIM", ""),
-    "encoding_time": Display("Encoding (s)", "s"),
-    "decoding_time": Display("Decoding (s)", "s"),
+    "encoding_time": Display("Encoding (s)", "s", 1.0, 3),
+    "decoding_time": Display("Decoding (s)", "s", 1.0, 3),
 }
 
 

@@ -78,10 +78,10 @@ def test_join_refuses_other_images_and_protocols():
 
 
 def test_published_curves_carry_their_provenance():
-    curve = published_curve("adapt-icmh", "detection")
+    curve = published_curve("adapt-icmh", "box_ap")
     assert curve.protocol == "adapt-icmh"
     assert "digitised" in curve.extra["provenance"]
     with pytest.raises(ConfigError, match="Did you mean 'transtic'"):
         published_curve("transtik")
-    with pytest.raises(ConfigError, match="Did you mean 'detection'"):
-        published_curve("base", "detecton")
+    with pytest.raises(ConfigError, match="Did you mean 'box_ap'"):
+        published_curve("base", "box_app")

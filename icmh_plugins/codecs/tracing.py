@@ -17,7 +17,7 @@ from icmh_plugins.codecs.sites import SLOT
 from icmh_plugins.errors import CodecError
 
 DEFAULT_SIZE = (256, 384)
-_LARGER_SIZE = (512, 768)
+_LARGER_SIZES = ((256, 768), (512, 768))  # for windows of 256 pixels, and for codecs that need more than 256
 
 BY_HAND = (
     "If you know where its stages are, describe it yourself: preset=CodecProfile(..., sites=(Site(...), ...)), "
@@ -71,7 +71,7 @@ def trace(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> Trace:
 
     Args:
         model: The codec.
-        size: Height and width of the dummy image, unequal. The default is retried at 512x768 for codecs that need more.
+        size: Height and width of the dummy image, unequal. The default is followed by larger ones if it fails.
 
     Raises:
         CodecError: The model is not an image codec: the message says what was looked for and what was found.
@@ -111,7 +111,7 @@ def _trace(model: nn.Module, size: tuple[int, int]) -> Trace:
 
 def _run(model: nn.Module, size: tuple[int, int]) -> tuple[_Recorder, Any]:
     failure = None
-    for attempt in (size, _LARGER_SIZE) if size == DEFAULT_SIZE else (size,):
+    for attempt in (size, *_LARGER_SIZES) if size == DEFAULT_SIZE else (size,):
         recorder = _Recorder(attempt)
         try:
             with recorder.watching(model):

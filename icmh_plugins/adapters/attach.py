@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -21,16 +20,16 @@ from icmh_plugins.adapters.host import (
     set_host,
     unwrap,
 )
-from icmh_plugins.adapters.slot import SLOT, install_slot, is_slot_key, remove_slot, slots
+from icmh_plugins.adapters.slot import install_slot, is_slot_key, remove_slot, slots
 from icmh_plugins.codecs.fingerprint import base_fingerprint
 from icmh_plugins.codecs.profiles import profile_of, select_sites
+from icmh_plugins.codecs.selection import SiteChoice
 from icmh_plugins.codecs.sites import CodecProfile, Site
 from icmh_plugins.errors import AdapterError, ConfigError, SiteError
 from icmh_plugins.registry.catalog import qualified_name, resolve
 
 log = logging.getLogger(__name__)
 
-SiteChoice = Iterable[str | Site] | dict[str, Iterable[str]]
 Built = list[tuple[Site, nn.Module]]
 
 
@@ -40,7 +39,7 @@ def attach_adapter(
     *,
     name: str | None = None,
     sites: SiteChoice | None = None,
-    preset: str | None = None,
+    preset: str | CodecProfile | None = None,
     freeze_base: bool = True,
     dry_run: bool = False,
     **config: Any,
@@ -55,7 +54,8 @@ def attach_adapter(
         name: The adapter's name on this codec; defaults to the adapter's own.
         sites: Where to sit instead of the default: names, aliases or patterns (``["enc*", "g_s.3"]``), a dict by
             side (``{"enc": [...], "dec": [...]}``) or `Site` objects. `describe(model)` lists them.
-        preset: A registered codec profile that reproduces a paper's placement, for example ``"adapt-icmh"``.
+        preset: A registered codec profile that reproduces a paper's placement, for example ``"adapt-icmh"``, or a
+            `CodecProfile` made by hand for a codec that cannot be probed.
         freeze_base: Switch off the gradients of the base's parameters (given back by `detach_adapter`).
         dry_run: Change nothing and return a `Description` of what would be attached.
         **config: The adapter's own options.
@@ -214,5 +214,3 @@ def _strip_slots(module: nn.Module, state_dict: dict[str, Any], prefix: str, met
 def _forget_slots(module: nn.Module, incompatible: Any) -> None:
     incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if not is_slot_key(key)]
 
-
-__all__ = ["SLOT", "SiteChoice", "attach_adapter", "check_name", "detach_adapter", "install"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from icmh_plugins.adapters.slot import SLOT, Activation, active_names, slots
-from icmh_plugins.codecs.sites import CodecProfile, Side, Site
+from icmh_plugins.adapters.slot import Activation, active_names, slots
+from icmh_plugins.codecs.sites import SLOT, CodecProfile, Side, Site
 from icmh_plugins.errors import AdapterError, suggest
 
 __all__ = ["SLOT", "AdapterHost", "AdapterRecord", "host_of", "require_host", "unwrap"]

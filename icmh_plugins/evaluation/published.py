@@ -19,8 +19,8 @@ def published_curve(name: str, metric: str = "top1") -> RateCurve:
         metric: "top1" (ImageNet), "box_ap" or "mask_ap" (COCO), all as fractions in [0, 1].
 
     Returns:
-        The curve, under the protocol of those papers, with "provenance" and "source" in `extra`. Its rates are
-        estimates, not real streams.
+        The curve, under the protocol of those papers, with "key" (`name`), "provenance" and "source" in `extra`. Its
+        rates are estimates, not real streams.
 
     Raises:
         ConfigError: Unknown name, or no published curves of that metric.
@@ -35,7 +35,7 @@ def published_curve(name: str, metric: str = "top1") -> RateCurve:
         points=tuple(RatePoint({RATE: r, metric: q / 100}) for r, q in zip(entry[RATE], entry[metric], strict=True)),
         protocol=block["protocol"],
         description="Published; rates estimated from likelihoods",
-        extra={"provenance": entry["provenance"], "source": _data()["source"]},
+        extra={"key": name, "provenance": entry["provenance"], "source": _data()["source"]},
     )
 
 

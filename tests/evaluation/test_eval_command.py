@@ -1,0 +1,55 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from icmh_plugins.adapters.attach import attach_adapter
+from icmh_plugins.adapters.store import save_adapter
+from icmh_plugins.data.images import write_image
+from icmh_plugins.testing.toys import tuple_codec
+
+CODEC = ("--codec", "icmh_plugins.testing.toys:tuple_codec")
+
+
+def icmh(*arguments, cwd):
+    command = [sys.executable, "-m", "icmh_plugins", "eval", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.fixture
+def folder(tmp_path, pictures):
+    (tmp_path / "data").mkdir()
+    for index in range(2):
+        write_image(tmp_path / "data" / f"{index}.png", pictures[index]["image"])
+    return tmp_path
+
+
+def test_command_measures_and_draws(folder):
+    save_adapter(attach_adapter(tuple_codec(), "sfma"), folder / "adapter")
+    options = ("--adapter", "adapter", "--task", "human", "--task-option", "distortion=mse", "--label", "q1")
+    files = ("--data", "data", "-o", "out/r.json", "--save-streams", "streams", "--figures", "figures")
+    done = icmh(*CODEC, *options, *files, "--view", "human", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result == json.loads((folder / "out" / "r.json").read_text())
+    assert result["name"] == "TupleCodec + adapter"
+    assert {"bpp", "psnr-rgb", "psnr-rgb@human"} <= result["results"].keys()
+    assert result["facts"][0]["tasks"][0]["config"] == {"distortion": "mse"}
+    assert len(list((folder / "streams").iterdir())) == 2
+    names = sorted(path.name for path in (folder / "figures").iterdir())
+    assert names == ["00-0-maps.png", "00-0-views.png", "01-1-maps.png", "01-1-views.png"]
+
+
+def test_result_file_is_not_overwritten(folder):
+    (folder / "r.json").write_text("mine")
+    done = icmh(*CODEC, "--data", "data", "-o", "r.json", cwd=folder)
+    assert done.returncode == 2
+    assert "r.json" in done.stderr
+    assert (folder / "r.json").read_text() == "mine"
+
+
+def test_bad_task_option(folder):
+    done = icmh(*CODEC, "--data", "data", "-o", "r.json", "--task", "human", "--task-option", "mse", cwd=folder)
+    assert done.returncode == 2
+    assert "key=value" in done.stderr

@@ -11,6 +11,7 @@ from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.bitstream.container import unpack
 from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.evaluation.bootstrap import paired_difference
+from icmh_plugins.evaluation.complexity import latency
 from icmh_plugins.evaluation.curves import RateCurve
 from icmh_plugins.evaluation.evaluate import evaluate
 from icmh_plugins.tasks.base import Task
@@ -203,3 +204,11 @@ def test_complexity_counts_adapters_apart(adapted, pictures):
         base = evaluate(adapted, None, pictures, limit=1, progress=False).point.facts["complexity"]
     assert base["encoder_kmac_per_pixel"] == costs["encoder_kmac_per_pixel"]
     assert base["adapter_encoder_kmac_per_pixel"] == 0
+
+
+def test_latency_leaves_the_codec_as_it_is(codec, pictures):
+    image = pictures[0]["image"]
+    before = encode(codec, image)
+    encoding, decoding = latency(codec, image, repeats=2)
+    assert min(encoding, decoding) > 0
+    assert encode(codec, image) == before

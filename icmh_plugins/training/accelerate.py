@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from icmh_plugins._deps import require
 from icmh_plugins.training.launch import Launch
+from icmh_plugins.training.optimisation import Optimisation
 
 
-def launch_distributed(model: nn.Module, optimiser: torch.optim.Optimizer, task: nn.Module) -> Launch:
-    """Prepare `model` for the processes that the launcher has started."""
-    accelerator = require("accelerate", "training in several processes").Accelerator()
+def launch_distributed(model: nn.Module, optimisation: Optimisation, task: nn.Module) -> Launch:
+    """Prepare `model` for the processes that the launcher has started.
+
+    Mixed precision of the launcher's own settings is left off: `FitConfig.amp` decides.
+    """
+    accelerate = require("accelerate", "training in several processes")
+    # A codec has parameters that its forward does not use; buffers are the same everywhere.
+    options = accelerate.DistributedDataParallelKwargs(
+        broadcast_buffers=False, find_unused_parameters=optimisation.config.trainable == "codec"
+    )
+    accelerator = accelerate.Accelerator(mixed_precision="no", kwargs_handlers=[options])
+    for quantile in optimisation.quantiles:  # their loss is the same in every process, and not in forward
+        quantile.requires_grad_(False)
     wrapped = accelerator.prepare_model(model)
+    for quantile in optimisation.quantiles:
+        quantile.requires_grad_(True)
     task.to(accelerator.device)
-    shard = (accelerator.process_index, accelerator.num_processes)
-    return Launch(wrapped, accelerator.device, shard, accelerator)
+    return Launch(wrapped, accelerator.device, (accelerator.process_index, accelerator.num_processes), accelerator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,19 +11,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from icmh_plugins.data.sources import collate
 from icmh_plugins.errors import DataError
+from icmh_plugins.training.seeding import SeededSamples
 
 
 def batches(
     dataset: Dataset[Any], batch_size: int, seed: int, start: int, stop: int, shard: tuple[int, int], workers: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield this process's share of the batches of steps `start` to `stop`.
+    """This process's share of the batches of steps `start` to `stop`.
 
     Every epoch is a fresh permutation seeded by (seed, epoch); the last incomplete batch of an epoch is left out.
 
     Args:
         dataset: Samples as dicts; `set_epoch(epoch)` is called where it exists.
         batch_size: Images a step, over all processes.
-        seed: Seeds the order.
+        seed: Seeds the order, and the samples of datasets that draw from global generators.
         start: First step, from 0.
         stop: One past the last step.
         shard: (rank, number of processes).
@@ -31,21 +33,33 @@ def batches(
     Raises:
         DataError: Fewer images than one batch, or a batch that the processes cannot share equally.
     """
-    rank, world = shard
-    per_epoch = len(dataset) // batch_size  # type: ignore[arg-type]
-    if per_epoch == 0:
-        raise DataError(f"{len(dataset)} images do not fill one batch of {batch_size}. Remedy: a smaller batch_size")  # type: ignore[arg-type]
+    images, world = len(dataset), shard[1]  # type: ignore[arg-type]
+    if images < batch_size:
+        raise DataError(f"{images} images do not fill one batch of {batch_size}. Remedy: a smaller batch_size")
     if batch_size % world:
-        raise DataError(f"a batch of {batch_size} cannot be shared equally by {world} processes")
-    share = batch_size // world
-    step = start
+        raise DataError(
+            f"a batch of {batch_size} cannot be shared equally by {world} processes. Remedy: a multiple of {world}"
+        )
+    return _batches(SeededSamples(dataset, seed), batch_size, seed, start, stop, shard, workers)
+
+
+def _batches(
+    dataset: SeededSamples, batch_size: int, seed: int, start: int, stop: int, shard: tuple[int, int], workers: int
+) -> Iterator[dict[str, Any]]:
+    per_epoch, share, step = len(dataset) // batch_size, batch_size // shard[1], start
     while step < stop:
         epoch, first = divmod(step, per_epoch)
-        if hasattr(dataset, "set_epoch"):
-            dataset.set_epoch(epoch)
-        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed * 100_003 + epoch)).tolist()  # type: ignore[arg-type]
         last = min(per_epoch, first + stop - step)
-        offsets = [index * batch_size + rank * share for index in range(first, last)]
+        dataset.set_epoch(epoch)
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed * 100_003 + epoch)).tolist()
+        offsets = [index * batch_size + shard[0] * share for index in range(first, last)]
         indices = [order[offset : offset + share] for offset in offsets]
-        yield from DataLoader(dataset, batch_sampler=indices, num_workers=workers, collate_fn=collate)
+        yield from DataLoader(
+            dataset, batch_sampler=indices, num_workers=workers, collate_fn=collate, worker_init_fn=_ignore_interrupt
+        )
         step += last - first
+
+
+def _ignore_interrupt(worker: int) -> None:
+    # Ctrl-C reaches the whole process group; the main process finishes its step and then ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

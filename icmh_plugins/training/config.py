@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from icmh_plugins._config import FrozenConfig
+
+FREE: Final = frozenset({"workers", "log_every", "checkpoint_every"})
+"""Options that a resumed run may change, since what is trained does not depend on them."""
 
 
 class FitConfig(FrozenConfig):
@@ -21,16 +24,17 @@ class FitConfig(FrozenConfig):
         lr_end: Learning rate at the last step of "cosine".
         warmup: Steps of linear warm-up.
         clip_norm: Gradient norm limit; 0 switches clipping off.
-        crop: Side of the square training crops, pixels (published: 256).
+        crop: Side of the square training crops, pixels (published: 256); a multiple of what the codec needs.
         quantization: "ste" (official Adapt-ICMH), "noise" or "model".
         amp: "off", or "bf16": transforms and task network in bfloat16, entropy models and FFTs in float32.
         full_precision_tail: With "bf16", the last fraction of the steps runs in float32, as the codec will be used.
-        trainable: "adapter", or "codec": every parameter of the codec, its quantiles by the auxiliary loss.
+        trainable: "adapter", or "codec": every parameter of the codec that takes gradients, its quantiles by the
+            auxiliary loss; its coding tables are computed anew at the end.
         aux_lr: Learning rate of the quantiles with trainable="codec".
         seed: Seeds data order, crops and noise; a run is a function of it.
         workers: Loader processes.
         log_every: Steps between rows of the log.
-        checkpoint_every: Steps between checkpoints.
+        checkpoint_every: Steps between checkpoints and validations.
     """
 
     lmbda: float = Field(gt=0)
@@ -47,7 +51,7 @@ class FitConfig(FrozenConfig):
     full_precision_tail: float = Field(0.25, ge=0, le=1)
     trainable: Literal["adapter", "codec"] = "adapter"
     aux_lr: float = Field(1e-3, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     workers: int = Field(0, ge=0)
     log_every: int = Field(20, ge=1)
     checkpoint_every: int = Field(200, ge=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,25 +15,27 @@ import torch
 from torch import nn
 
 from icmh_plugins._config import validate_config
-from icmh_plugins.adapters.host import host_of, require_host, unwrap
-from icmh_plugins.adapters.store import save_adapter
+from icmh_plugins.adapters.host import host_of, unwrap
 from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.padding import min_size, pad_multiple
 from icmh_plugins.data.sources import open_data
 from icmh_plugins.data.transforms import RandomCrop
-from icmh_plugins.errors import BaseMismatchError
+from icmh_plugins.errors import ConfigError
 from icmh_plugins.tasks.base import Task
 from icmh_plugins.tasks.create import create_task
 from icmh_plugins.training.batches import batches
-from icmh_plugins.training.checkpoint import load_checkpoint, save_checkpoint
+from icmh_plugins.training.checkpoint import Checkpoint
 from icmh_plugins.training.config import FitConfig
 from icmh_plugins.training.launch import Launch, launch
-from icmh_plugins.training.logs import CsvLog, ProgressBar, Row, Sink
-from icmh_plugins.training.loss import Loss, rate_distortion
-from icmh_plugins.training.modes import bfloat16_transforms, frozen_mode
-from icmh_plugins.training.optimisation import Optimisation, learning_rate
+from icmh_plugins.training.logs import ProgressBar, Row
+from icmh_plugins.training.loop import Trainer
+from icmh_plugins.training.modes import frozen_mode, only_gradients, training_mode
+from icmh_plugins.training.optimisation import Optimisation
+from icmh_plugins.training.outcome import conclude, describe_task
+from icmh_plugins.training.precision import denormals_flushed
 from icmh_plugins.training.quantization import quantization
-
-log = logging.getLogger(__name__)
+from icmh_plugins.training.records import Records
+from icmh_plugins.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,16 @@ class FitResult:
         steps: Steps done in all.
         resumed_at: Steps that a checkpoint had done before.
         history: Logged rows: "step", "loss", "bpp", "distortion", "lr", "grad_norm" and the task's parts.
+        validation: Rows of the validation data: "step", "val_loss", "val_bpp", "val_distortion".
         seconds: Wall time of this call's steps.
         samples_per_second: Images a second in this call.
-        folder: Where checkpoint, log and adapters are, or None.
+        folder: Where checkpoint, logs and adapters are, or None.
     """
 
     steps: int
     resumed_at: int
     history: list[Row]
+    validation: list[Row]
     seconds: float
     samples_per_second: float
     folder: Path | None
@@ -65,6 +68,7 @@ def fit(
     *,
     lmbda: float,
     task_options: Mapping[str, Any] | None = None,
+    validation: Any = None,
     out: str | Path | None = None,
     resume: bool = True,
     tensorboard: bool = False,
@@ -75,6 +79,11 @@ def fit(
 
     Minimises bpp + lmbda * D. The base's fingerprint is checked at the end. A run is a function of its options and
     seed: stopped anywhere and called again with the same `out`, it goes on and ends as if it had not been stopped.
+    Ctrl-C writes a checkpoint first. In processes started by ``accelerate launch`` or ``torchrun`` the batch is
+    shared between them; `out` must be a folder that all of them see.
+
+    With ``trainable="codec"`` the codec itself is trained too. Its coding tables are then computed anew at the end,
+    and `out` gets its weights and tables as ``codec.safetensors``, for `load_codec`.
 
     Args:
         model: A codec with adapters, changed in place.
@@ -82,7 +91,8 @@ def fit(
         data: An image folder, a CSV of labels, or a Dataset of {"image", "target"} samples.
         lmbda: Weight of the distortion.
         task_options: Options of the task when it is given by name.
-        out: Folder for checkpoint, log and the trained adapters; None keeps everything in memory.
+        validation: Held-out data in the same forms, measured (not used for selection) at every checkpoint.
+        out: Folder for checkpoint, logs and the trained adapters; None keeps everything in memory.
         resume: Go on from the checkpoint in `out`, if there is one.
         tensorboard: Also log to TensorBoard in `out`.
         progress: Show a progress bar.
@@ -90,106 +100,55 @@ def fit(
 
     Raises:
         ConfigError, DataError, AdapterError: Before training starts.
-        TrainingError: A checkpoint does not belong to this run.
-        NumericalError: The loss became NaN or infinite.
+        TrainingError: A checkpoint is damaged or does not belong to this run, or there is nothing to train.
+        NumericalError: The loss or a gradient became NaN or infinite; the last good checkpoint stays.
         BaseMismatchError: The base changed during training.
     """
     config = validate_config(FitConfig, {"lmbda": lmbda, **options}, owner="fit")
     instrument = create_task(task, **(task_options or {}))
-    dataset = open_data(data, transform=RandomCrop(config.crop))
+    dataset = open_data(data, RandomCrop(config.crop), config.seed)
+    validate = None if validation is None else Validation(validation, instrument, config)
+    root = unwrap(model)
+    _check_crop(root, config.crop)
+    optimisation = Optimisation(root, config)
     folder = _folder(out)
-    optimisation = Optimisation(unwrap(model), config)
-    run = launch(model, optimisation.main, instrument)
-    identity = _identity(model, instrument)
-    done = load_checkpoint(folder, config, identity, optimisation) if folder and resume else 0
-    before = base_fingerprint(unwrap(model))
-    started = time.perf_counter()
-    history = _train(run, optimisation, instrument, dataset, config, done, folder, tensorboard, progress, identity)
-    seconds = time.perf_counter() - started
-    if config.trainable == "adapter":
-        _check_base(unwrap(model), before)
-        _record(model, instrument, config)
-        if folder and run.main:
-            _save_adapters(model, folder)
-    samples = (config.steps - done) * config.batch_size
-    return FitResult(config.steps, done, history, seconds, samples / max(seconds, 1e-9), folder)
-
-
-def _train(
-    run: Launch,
-    optimisation: Optimisation,
-    task: Task,
-    dataset: Any,
-    config: FitConfig,
-    done: int,
-    folder: Path | None,
-    tensorboard: bool,
-    progress: bool,
-    identity: str,
-) -> list[Row]:
-    history = CsvLog(folder / "log.csv", done) if folder and run.main else None
-    sinks = _sinks(history, folder, tensorboard and run.main)
-    rows: list[Row] = history.rows if history else []
-    root = unwrap(run.model)
-    float_from = config.steps - int(config.steps * config.full_precision_tail)
-    supply = batches(dataset, config.batch_size, config.seed, done, config.steps, run.shard, config.workers)
+    before = base_fingerprint(root, recompute=True)
     with ExitStack() as stack:
-        bar = stack.enter_context(ProgressBar(config.steps, done, progress and run.main, "fit"))
-        for sink in sinks:
-            stack.callback(sink.close)
-        stack.enter_context(_mode(root, config))
-        stack.enter_context(quantization(root, config.quantization, run.shard))
-        for step, batch in enumerate(supply, start=done):
-            low = config.amp == "bf16" and step < float_from
-            row = _step(run, optimisation, task, batch, config, step, low)
-            bar.advance(row, config.batch_size)
-            if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
-                for sink in sinks:
-                    sink.write(row)
-                if history is None:
-                    rows.append(row)
-            if folder and run.main and ((step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps):
-                save_checkpoint(folder, step + 1, config, identity, optimisation)
-    return rows
+        stack.enter_context(only_gradients(root, [*optimisation.parameters, *optimisation.quantiles]))
+        where = launch(model, optimisation, instrument)
+        identity = _identity(root, instrument, config, before, len(dataset))
+        checkpoint = Checkpoint(folder, config, identity, optimisation) if folder else None
+        done = checkpoint.load() if checkpoint and resume else 0
+        supply = batches(dataset, config.batch_size, config.seed, done, config.steps, where.shard, config.workers)
+        bar = ProgressBar(config.steps, done, progress and where.main, _label(root, config))
+        records = stack.enter_context(
+            Records(config, checkpoint, done, main=where.main, validate=validate, tensorboard=tensorboard, bar=bar)
+        )
+        _prepare(stack, root, config, where)
+        started = time.perf_counter()
+        Trainer(where, optimisation, instrument, config).run(supply, records, done)
+        seconds = time.perf_counter() - started
+    conclude(root, instrument, config, before, folder if where.main else None)
+    speed = (config.steps - done) * config.batch_size / max(seconds, 1e-9)
+    return FitResult(config.steps, done, records.history.rows, records.validation.rows, seconds, speed, folder)
 
 
-def _step(
-    run: Launch, optimisation: Optimisation, task: Task, batch: Any, config: FitConfig, step: int, low: bool
-) -> Row:
-    torch.manual_seed(config.seed * 1_000_003 + step)
-    image = batch["image"].to(run.device, non_blocking=True, memory_format=torch.channels_last)
-    batch = {**batch, "image": image}
-    with bfloat16_transforms(unwrap(run.model), low), torch.autocast(run.device.type, torch.bfloat16, enabled=False):
-        out = run.model(batch["image"])
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=low):
-        loss = rate_distortion(out, task.prepare(batch), task, config.lmbda)
-    run.backward(loss.total)
-    norm = optimisation.step(step)
-    return _row(run, loss, step, norm, learning_rate(config, step))
+def _prepare(stack: ExitStack, root: nn.Module, config: FitConfig, where: Launch) -> None:
+    """Enter the state in which steps are made."""
+    stack.enter_context(frozen_mode(root) if config.trainable == "adapter" else training_mode(root))
+    stack.enter_context(quantization(root, config.quantization, where.shard))
+    stack.enter_context(torch.random.fork_rng([where.device] if where.device.type == "cuda" else []))
+    stack.enter_context(denormals_flushed())
 
 
-def _row(run: Launch, loss: Loss, step: int, norm: float, lr: float) -> Row:
-    values = {"loss": loss.total.detach(), "bpp": loss.bpp, "distortion": loss.distortion, **loss.parts}
-    means = {key: run.mean(value) for key, value in values.items()}
-    return {"step": step + 1, **means, "lr": lr, "grad_norm": norm}
-
-
-def _mode(root: nn.Module, config: FitConfig) -> Any:
-    if config.trainable == "adapter":
-        return frozen_mode(root)
-    stack = ExitStack()
-    stack.callback(root.train, root.training)
-    root.train()
-    return stack
-
-
-def _sinks(history: CsvLog | None, folder: Path | None, tensorboard: bool) -> list[Sink]:
-    sinks: list[Sink] = [history] if history else []
-    if tensorboard and folder:
-        from icmh_plugins.training.tensorboard import TensorBoardLog
-
-        sinks.append(TensorBoardLog(folder / "tensorboard"))
-    return sinks
+def _check_crop(root: nn.Module, crop: int) -> None:
+    multiple, smallest = pad_multiple(root), min_size(root)
+    if crop % multiple or crop < smallest:
+        raise ConfigError(
+            f"{type(root).__name__} cannot take crops of {crop} pixels. "
+            f"Remedy: crop={max(smallest, round(crop / multiple) * multiple)}, or another multiple of {multiple} from "
+            f"{smallest} up"
+        )
 
 
 def _folder(out: str | Path | None) -> Path | None:
@@ -200,37 +159,23 @@ def _folder(out: str | Path | None) -> Path | None:
     return folder
 
 
-def _identity(model: nn.Module, task: Task) -> str:
-    """What a checkpoint must agree on besides the options: base, adapters and task."""
-    host = host_of(model)
+def _identity(root: nn.Module, task: Task, config: FitConfig, base: str, images: int) -> str:
+    """What a checkpoint must agree on besides the options: codec, adapters, task and number of images."""
+    host = host_of(root)
     adapters = {n: [r.plugin, r.config, [s.name for s in r.sites]] for n, r in host.records.items()} if host else {}
-    fingerprint = host.fingerprint if host else ""
-    facts = {"base": fingerprint, "adapters": adapters, "active": host.active if host else (), "task": repr_task(task)}
+    facts = {
+        "codec": type(root).__name__,
+        "base": base if config.trainable == "adapter" else "",  # a trained codec's weights are in the checkpoint
+        "adapters": adapters,
+        "active": host.active if host else (),
+        "task": describe_task(task),
+        "images": images,
+    }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def repr_task(task: Task) -> dict[str, Any]:
-    """A task as data: its class and options."""
-    config = getattr(task, "config", None)
-    return {"task": type(task).__name__, "options": config.model_dump(mode="json") if config is not None else {}}
-
-
-def _record(model: nn.Module, task: Task, config: FitConfig) -> None:
-    facts = {**repr_task(task), "lmbda": config.lmbda, "training": config.model_dump(mode="json", exclude={"lmbda"})}
-    host = require_host(model)
-    for name in host.active:
-        host.records[name].metadata.update(facts)
-
-
-def _save_adapters(model: nn.Module, folder: Path) -> None:
-    for name in require_host(model).active:
-        save_adapter(model, folder / name, name)
-
-
-def _check_base(root: nn.Module, before: str) -> None:
-    after = base_fingerprint(root, recompute=True)
-    if after != before:
-        raise BaseMismatchError(
-            f"the base changed during training: fingerprint {before[:16]} before, {after[:16]} after. "
-            "Remedy: reload the base; a task or adapter must not write to it"
-        )
+def _label(root: nn.Module, config: FitConfig) -> str:
+    """What the progress bar says is being trained."""
+    host = host_of(root)
+    names = [*(host.active if host else ()), *(["codec"] if config.trainable == "codec" else [])]
+    return f"{' + '.join(names)}, lambda {config.lmbda:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from icmh_plugins.adapters.host import unwrap
+from icmh_plugins.training.optimisation import Optimisation
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,20 @@ class Launch:
         """Gradients, averaged over processes."""
         loss.backward() if self.accelerator is None else self.accelerator.backward(loss)
 
-    def mean(self, value: Tensor) -> float:
-        """The mean of a scalar over processes."""
-        return float(value if self.accelerator is None else self.accelerator.reduce(value, reduction="mean"))
+    def means(self, scalars: Mapping[str, Tensor]) -> dict[str, float]:
+        """The means of scalars over processes."""
+        values = torch.stack([value.detach().float() for value in scalars.values()])
+        if self.accelerator is not None:
+            values = self.accelerator.reduce(values, reduction="mean")
+        return dict(zip(scalars, values.tolist(), strict=True))
 
 
-def launch(model: nn.Module, optimiser: torch.optim.Optimizer, task: nn.Module) -> Launch:
+def launch(model: nn.Module, optimisation: Optimisation, task: nn.Module) -> Launch:
     """Prepare a run: alone, or as one of the processes of ``accelerate launch`` or ``torchrun``."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from icmh_plugins.training.accelerate import launch_distributed
 
-        return launch_distributed(model, optimiser, task)
+        return launch_distributed(model, optimisation, task)
     device = next(unwrap(model).parameters()).device
     task.to(device)
     return Launch(model, device)

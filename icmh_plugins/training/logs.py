@@ -1,4 +1,4 @@
-"""Where a run writes its numbers: rows in memory, a CSV file, TensorBoard if asked, and a progress bar."""
+"""Where a run writes its numbers: rows in memory and in a CSV file, and a progress bar."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Row = dict[str, float]
+"""Named values of one step; "step" is an int."""
 
 
 class Sink(Protocol):
@@ -26,30 +27,38 @@ class Sink(Protocol):
 
 
 class CsvLog:
-    """One CSV file a run; on resume the rows after the checkpoint are dropped, so it reads as if uninterrupted."""
+    """Rows in memory and, given a path, in a file.
 
-    def __init__(self, path: Path, first_step: int) -> None:
-        self.path = path
-        self.rows: list[Row] = [row for row in read_csv(path) if row["step"] <= first_step] if first_step else []
+    On resume the rows after the checkpoint are dropped, so the file reads as if the run had not been stopped.
+
+    Attributes:
+        rows: All rows.
+    """
+
+    def __init__(self, path: Path | None, done: int, writes: bool = True) -> None:
+        """Take up the log at `path` after `done` steps; with ``writes=False`` the file is only read."""
+        self.rows: list[Row] = [row for row in read_csv(path) if row["step"] <= done] if path and done else []
+        self.path = path if writes else None
         self._rewrite()
 
     def write(self, row: Row) -> None:
-        """Append a row (the file is rewritten when a new column appears)."""
-        known = set(self.rows[0]) if self.rows else set()
+        """Append a row. All rows of a log have the same names."""
         self.rows.append(row)
-        if set(row) != known:
+        if len(self.rows) == 1:
             self._rewrite()
-            return
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, list(self.rows[0])).writerow(row)
+        elif self.path:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, list(self.rows[0])).writerow(row)
 
     def close(self) -> None:
         """Nothing is held open."""
 
     def _rewrite(self) -> None:
+        if self.path is None:
+            return
         scratch = self.path.with_suffix(".tmp")
         with scratch.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]) if self.rows else ["step"], extrasaction="ignore")
+            writer = csv.DictWriter(file, list(self.rows[0]) if self.rows else ["step"])
             writer.writeheader()
             writer.writerows(self.rows)
         scratch.replace(self.path)
@@ -60,8 +69,9 @@ def read_csv(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     with path.open(newline="") as file:
-        lines = [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
-    return [{key: float(value) for key, value in row.items()} for row in lines]
+        lines = [line for line in file if line.endswith("\n")]
+    rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+    return [{**row, "step": int(row["step"])} for row in rows]
 
 
 class ProgressBar:

@@ -5,7 +5,8 @@
 * "model": whatever the codec does itself.
 
 CompressAI's entropy models call their own `quantize`; here it is replaced on the instances for the time of a context.
-Subclasses with another forward (the variable-rate ones) are left as they are.
+What a codec rounds outside of them stays as it is: the checkerboard and ELIC codecs pass straight-through values on
+themselves, whatever the policy. Entropy models of other classes (the variable-rate bottleneck) keep their own ways.
 """
 
 from __future__ import annotations
@@ -71,11 +72,11 @@ class _Quantizer:
         if self.policy != "ste" or not module.training or not isinstance(output, tuple):
             return output
         x = args[0] if args else kwargs.get("inputs", kwargs.get("x"))
-        return (straight_through(x, self._offset(args, kwargs)), *output[1:])
+        return (straight_through(x, self._offset(x, args, kwargs)), *output[1:])
 
-    def _offset(self, args: Any, kwargs: Any) -> Tensor:
+    def _offset(self, x: Tensor, args: Any, kwargs: Any) -> Tensor:
         if hasattr(self.module, "_get_medians"):
-            return self.module._get_medians().detach().reshape(1, -1, 1, 1)
+            return self.module._get_medians().detach().reshape(-1, *[1] * (x.dim() - 2))
         means = kwargs.get("means", args[2] if len(args) > 2 else None)
         return torch.zeros(()) if means is None else means
 

@@ -11,11 +11,12 @@ from icmh_plugins.training.logs import Row
 class TensorBoardLog:
     """Writes every value of a row as a scalar."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, done: int = 0) -> None:
+        """Log to `folder`; what an earlier run logged there after `done` steps is superseded."""
         require("tensorboard", "the TensorBoard log")
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder))
+        self.writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def write(self, row: Row) -> None:
         """Record one row under its step."""

@@ -1,0 +1,55 @@
+"""Where the code blocks of the documentation run: a folder with a few pictures, little work, no network."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import icmh_plugins as icmh
+from icmh_plugins.codecs.loading import shipped_codecs
+
+SMALL = {"steps": 2, "batch_size": 2, "crop": 64}
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A working folder with ``photo.png``, ``photos/`` and ``photos.csv``, which documentation refers to.
+
+    `icmh.fit` is cut down to two small steps, and timm gives random weights instead of downloading trained ones.
+    """
+    if not shipped_codecs():
+        pytest.skip("the shipped base codecs are not in this checkout")
+    timm = pytest.importorskip("timm")
+    _write_pictures(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(timm, "create_model", _untrained(timm.create_model))
+    monkeypatch.setattr(icmh, "fit", _quick(icmh.fit))
+    torch.manual_seed(0)
+    return tmp_path
+
+
+def _write_pictures(folder):
+    rng = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for path in (folder / "photo.png", *(folder / "photos" / f"{number}.png" for number in range(3))):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        coarse.resize((224, 176), Image.Resampling.BICUBIC).save(path)
+    rows = "".join(f"photos/{number}.png,{number}\n" for number in range(3))
+    (folder / "photos.csv").write_text(f"file,label\n{rows}")
+
+
+def _untrained(create):
+    return lambda name, pretrained=False, **options: create(name, pretrained=False, **options)
+
+
+def _quick(fit):
+    @functools.wraps(fit)
+    def quick(*arguments, **options):
+        return fit(*arguments, **{**options, **SMALL, "progress": False})
+
+    return quick

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from icmh_plugins.adapters.host import AdapterHost, adapter_modules, require_host, unwrap
+from icmh_plugins.adapters.host import AdapterHost, adapter_modules, require_host
 from icmh_plugins.adapters.slot import override
 from icmh_plugins.errors import AdapterError
 
@@ -24,33 +24,29 @@ def set_adapter(model: nn.Module, name: str | Iterable[str] | None) -> None:
 
 @contextmanager
 def disable_adapters(model: nn.Module) -> Iterator[nn.Module]:
-    """Within the context the codec is its base, for every thread; the setting before is restored."""
+    """Within the context the codec is its base, for this thread and all that have no `use_adapter` of their own.
+
+    The setting before is restored.
+    """
     host = require_host(model)
     before, host.activation.names = host.activation.names, ()
     try:
-        yield model
+        with override(host.activation, ()):
+            yield model
     finally:
-        host.activation.names = before
+        host.activation.names = tuple(name for name in before if name in host.records)
 
 
 @contextmanager
 def use_adapter(model: nn.Module, name: str | Iterable[str] | None) -> Iterator[nn.Module]:
     """Within the context `name` is active for this thread only; other threads are not disturbed.
 
-    Compiled modules cannot see a thread's own setting: on a codec with compiled parts the shared setting is changed
-    for the duration instead, which is not safe with several threads.
+    Compiled modules follow. With torch before 2.14 they do so outside the compiled graph, which ``fullgraph=True``
+    refuses; `set_adapter` is followed there as well.
     """
     host = require_host(model)
-    names = _check(host, name)
-    if not _compiled(model):
-        with override(host.activation, names):
-            yield model
-        return
-    before, host.activation.names = host.activation.names, names
-    try:
+    with override(host.activation, _check(host, name)):
         yield model
-    finally:
-        host.activation.names = before
 
 
 def adapter_parameters(model: nn.Module, name: str | None = None) -> list[nn.Parameter]:
@@ -76,9 +72,3 @@ def _check(host: AdapterHost, name: str | Iterable[str] | None) -> tuple[str, ..
             if owner.setdefault(site.name, each) != each:
                 raise AdapterError(f"{owner[site.name]!r} and {each!r} both sit at {site.name}; activate one of them")
     return names
-
-
-def _compiled(model: nn.Module) -> bool:
-    if hasattr(model, "_orig_mod"):
-        return True
-    return any(getattr(module, "_compiled_call_impl", None) is not None for module in unwrap(model).modules())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,12 +21,13 @@ from icmh_plugins.adapters.host import (
     set_host,
     unwrap,
 )
+from icmh_plugins.adapters.placement import choose_sites, on_entropy_side
 from icmh_plugins.adapters.slot import install_slot, is_slot_key, remove_slot, slots
 from icmh_plugins.codecs.fingerprint import base_fingerprint
-from icmh_plugins.codecs.profiles import profile_of, select_sites
+from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.selection import SiteChoice
 from icmh_plugins.codecs.sites import CodecProfile, Site
-from icmh_plugins.errors import AdapterError, ConfigError, SiteError
+from icmh_plugins.errors import AdapterError, CodecError, ConfigError
 from icmh_plugins.registry.catalog import qualified_name, resolve
 
 log = logging.getLogger(__name__)
@@ -66,22 +68,18 @@ def attach_adapter(
     Raises:
         ConfigError, SiteError, CodecError, AdapterError, PluginError: Before anything has changed.
     """
-    root = _attachable(model)
+    root = attachable(model)
     plugin, cls = _resolve(adapter)
-    label = check_name(name or plugin.rpartition(":")[2])
+    label = free_name(root, name or plugin.rpartition(":")[2])
     host = host_of(root)
-    if host is not None and label in host.records:
-        raise AdapterError(
-            f"an adapter named {label!r} is attached already. Remedy: name='another', or detach it first"
-        )
     settings = cls.make_config(config)
     profile = profile_of(root, preset) if host is None or preset else host.profile
-    chosen = _choose_sites(profile, cls, settings, sites, root)
-    built = [(site, cls(site, settings)) for site in chosen]
-    record = AdapterRecord(label, plugin, settings.model_dump(mode="json"), chosen, _on_entropy_side(chosen))
+    chosen = choose_sites(profile, cls, settings, sites, root)
+    record = AdapterRecord(label, plugin, settings.model_dump(mode="json"), chosen, on_entropy_side(chosen))
     if dry_run:
-        return describe_plan(root, record, dict(zip((s.name for s in chosen), (m for _, m in built), strict=True)))
-    install(root, record, built, profile, freeze_base)
+        with torch.random.fork_rng(devices=[]):
+            return describe_plan(root, profile, record, {site.name: cls(site, settings) for site in chosen})
+    install(root, record, [(site, cls(site, settings)) for site in chosen], profile, freeze_base)
     return model
 
 
@@ -108,25 +106,42 @@ def detach_adapter(model: nn.Module, name: str | None = None) -> None:
 def install(
     root: nn.Module, record: AdapterRecord, built: Built, profile: CodecProfile, freeze_base: bool = True
 ) -> None:
-    """Put finished adapter modules on the codec and make them active. Nothing here can fail halfway."""
+    """Put finished adapter modules on the codec and make them active. What can fail comes before the first change."""
     host = host_of(root)
+    modules = [root.get_submodule(site.path) for site, _ in built]
+    placed = [_like(adapter, module, root) for module, (_, adapter) in zip(modules, built, strict=True)]
     if host is None:
-        flags = {name: p.requires_grad for name, p in root.named_parameters()}
-        host = AdapterHost(profile, base_fingerprint(root), flags)
-        set_host(root, host)
-        root.register_state_dict_post_hook(_strip_slots)
-        root.register_load_state_dict_post_hook(_forget_slots)
+        host = _make_host(root, profile)
     if freeze_base:
         for parameter in base_parameters(root).values():
             parameter.requires_grad_(False)
-    for site, adapter in built:
-        module = root.get_submodule(site.path)
-        install_slot(module, host.activation).put(record.name, site, _like(adapter, module, root))
+    for module, adapter, (site, _) in zip(modules, placed, built, strict=True):
+        install_slot(module, host.activation).put(record.name, site, adapter)
     host.records[record.name] = record
     taken = {site.name for site in record.sites}
     keep = [n for n in host.activation.names if taken.isdisjoint(s.name for s in host.records[n].sites)]
     host.activation.names = (*keep, record.name)
     _recompile(root)
+
+
+def attachable(model: nn.Module) -> nn.Module:
+    """The model itself, refused when it is wrapped or no module."""
+    if not isinstance(model, nn.Module):
+        raise CodecError(f"a codec is a torch.nn.Module, got {model!r}. Remedy: load it first")
+    if unwrap(model) is not model:
+        raise AdapterError(
+            f"attach before wrapping: this is a {type(model).__name__}. "
+            "Remedy: attach or load adapters on the codec inside, then wrap or compile it again"
+        )
+    return model
+
+
+def free_name(root: nn.Module, name: str) -> str:
+    """`name`, refused when it is no good or taken on this codec."""
+    host = host_of(root)
+    if host is not None and name in host.records:
+        raise AdapterError(f"an adapter named {name!r} is attached already. Remedy: name='another', or detach it first")
+    return check_name(name)
 
 
 def check_name(name: str) -> str:
@@ -139,15 +154,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def _attachable(model: nn.Module) -> nn.Module:
-    if unwrap(model) is not model:
-        raise AdapterError(
-            f"attach before wrapping: this is a {type(model).__name__}. "
-            "Remedy: attach_adapter to the codec inside, then wrap or compile it again"
-        )
-    return model
-
-
 def _resolve(adapter: str | type[Adapter]) -> tuple[str, type[Adapter]]:
     if isinstance(adapter, str):
         if "/" in adapter or "\\" in adapter:
@@ -158,51 +164,42 @@ def _resolve(adapter: str | type[Adapter]) -> tuple[str, type[Adapter]]:
     raise AdapterError(f"adapter must be a registered name or an Adapter subclass, got {adapter!r}")
 
 
-def _choose_sites(
-    profile: CodecProfile, cls: type[Adapter], config: Any, sites: SiteChoice | None, root: nn.Module
-) -> tuple[Site, ...]:
-    if sites is None:
-        chosen = tuple(cls.default_sites(profile, config))
-    else:
-        chosen = select_sites(profile, sites, allow_entropy=cls.entropy_side, model=root)
-    if not chosen:
-        raise SiteError(
-            f"{cls.__name__} finds no site on {profile.model_class}: it sits on {', '.join(cls.sides)} at strides "
-            f"{cls.strides or 'any'}. Known sites: {', '.join(s.name for s in profile.sites) or 'none'}. "
-            "Remedy: name them with sites=[...]"
-        )
-    allowed = {*cls.sides, "entropy"} if cls.entropy_side else set(cls.sides)
-    wrong = [site.name for site in chosen if site.side not in allowed]
-    if wrong:
-        raise SiteError(f"{cls.__name__} may sit on {', '.join(sorted(allowed))} only, not on {', '.join(wrong)}")
-    return chosen
-
-
-def _on_entropy_side(sites: tuple[Site, ...]) -> bool:
-    return any(site.side == "entropy" for site in sites)
+def _make_host(root: nn.Module, profile: CodecProfile) -> AdapterHost:
+    flags = {name: parameter.requires_grad for name, parameter in root.named_parameters()}
+    host = AdapterHost(profile, base_fingerprint(root, recompute=True), flags)
+    host.handles = (
+        root.register_state_dict_post_hook(_strip_slots),
+        root.register_load_state_dict_post_hook(_forget_slots),
+    )
+    set_host(root, host)
+    return host
 
 
 def _like(adapter: nn.Module, module: nn.Module, root: nn.Module) -> nn.Module:
-    reference = next(module.parameters(), None)
-    reference = next(root.parameters()) if reference is None else reference
-    dtype = torch.float32 if getattr(adapter, "needs_fp32", False) else reference.dtype
+    reference = next(chain(module.parameters(), root.parameters()), torch.empty(0))
+    dtype = reference.dtype
+    if getattr(adapter, "needs_fp32", False):
+        dtype = torch.promote_types(dtype, torch.float32)
     return adapter.to(device=reference.device, dtype=dtype).train(root.training)
 
 
 def _restore(root: nn.Module, host: AdapterHost) -> None:
     for name, parameter in root.named_parameters():
-        parameter.requires_grad_(host.requires_grad[name])
-    for hooks, ours in ((root._state_dict_hooks, _strip_slots), (root._load_state_dict_post_hooks, _forget_slots)):
-        for handle in [handle for handle, hook in hooks.items() if hook is ours]:
-            del hooks[handle]
+        parameter.requires_grad_(host.requires_grad.get(name, parameter.requires_grad))
+    for handle in host.handles:
+        handle.remove()
     set_host(root, None)
 
 
 def _recompile(root: nn.Module) -> None:
     # Hooks added after compilation are ignored silently unless the compiled code is thrown away.
-    if any(getattr(module, "_compiled_call_impl", None) is not None for module in root.modules()):
+    if any(_is_compiled(module) for module in root.modules()):
         log.warning("parts of this codec were compiled before attaching; they will be compiled again on first use")
         torch._dynamo.reset()
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return getattr(module, "_compiled_call_impl", None) is not None or "_orig_mod" in module._modules
 
 
 def _strip_slots(module: nn.Module, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
@@ -213,4 +210,3 @@ def _strip_slots(module: nn.Module, state_dict: dict[str, Any], prefix: str, met
 
 def _forget_slots(module: nn.Module, incompatible: Any) -> None:
     incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if not is_slot_key(key)]
-

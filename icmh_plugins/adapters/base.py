@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from icmh_plugins._config import FrozenConfig, validate_config
@@ -26,7 +27,7 @@ class Adapter(nn.Module):
         mergeable: It can be folded into the weights of the module it sits on.
         entropy_side: It may sit on h_s, context or entropy-parameter networks. Encoder and decoder must then
             both carry it, and a stream made with it cannot be decoded without.
-        needs_fp32: Its parameters stay float32 when the codec is in half precision.
+        needs_fp32: Its tensors stay float32 when the codec is in half precision, or put into it later.
         paper: Where the method comes from.
     """
 
@@ -52,6 +53,12 @@ class Adapter(nn.Module):
         """Map a feature map (B, C, H, W) to one of the same shape and dtype."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Adapter:
+        # What `half()`, `to(...)` and the like end in.
+        if not self.needs_fp32:
+            return super()._apply(fn, *args, **kwargs)
+        return super()._apply(lambda tensor: _not_halved(tensor, fn(tensor)), *args, **kwargs)
+
     @classmethod
     def default_sites(cls, profile: CodecProfile, config: AdapterConfig) -> Sequence[Site]:
         """The sites taken when the user names none: those of `sides` whose stride is in `strides`."""
@@ -65,3 +72,7 @@ class Adapter(nn.Module):
             ConfigError: An unknown key (with the nearest known one) or a value out of range.
         """
         return validate_config(cls.Config, options, owner=cls.__name__)
+
+
+def _not_halved(before: Tensor, after: Tensor) -> Tensor:
+    return before.to(after.device) if after.dtype in (torch.float16, torch.bfloat16) else after

@@ -91,10 +91,12 @@ def describe(model: nn.Module) -> Description:
     return _description(root, profile, rows)
 
 
-def describe_plan(root: nn.Module, record: AdapterRecord, modules: Mapping[str, nn.Module]) -> Description:
+def describe_plan(
+    root: nn.Module, profile: CodecProfile, record: AdapterRecord, modules: Mapping[str, nn.Module]
+) -> Description:
     """The table of what `record` would add."""
     rows = [_row(site, record.name, False, modules[site.name]) for site in record.sites]
-    return _description(root, profile_of(root), rows, planned=True)
+    return _description(root, profile, rows, planned=True)
 
 
 def _description(root: nn.Module, profile: CodecProfile, rows: list[Row], planned: bool = False) -> Description:

@@ -70,7 +70,7 @@ def write_folder(folder: Path, info: AdapterFile, tensors: dict[str, Tensor], ca
     Raises:
         AdapterFileError: The path is taken by something that is not an adapter folder.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise AdapterFileError(f"{folder} exists and is not an adapter folder. Remedy: give another path")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,12 @@ def _swap(scratch: Path, folder: Path) -> None:
     if not folder.exists():
         scratch.replace(folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    folder.replace(old / folder.name)
-    scratch.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent)) / folder.name
+    folder.replace(old)
+    try:
+        scratch.replace(folder)
+    except BaseException:
+        old.replace(folder)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The host: what a codec remembers of its adapters. No tensors and no handles, so it copies and pickles freely."""
+"""The host: what a codec remembers of its adapters. It holds no tensors, so it copies and pickles freely."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from icmh_plugins.adapters.slot import Activation, active_names, slots
 from icmh_plugins.codecs.sites import SLOT, CodecProfile, Side, Site
@@ -52,6 +53,7 @@ class AdapterHost:
         requires_grad: The base parameters' flags before that, restored when the last adapter goes.
         activation: The active names, shared with the slots.
         records: Adapters by name, in order of attaching.
+        handles: Those of the root's state-dict hooks.
     """
 
     profile: CodecProfile
@@ -59,6 +61,7 @@ class AdapterHost:
     requires_grad: dict[str, bool]
     activation: Activation = field(default_factory=Activation)
     records: dict[str, AdapterRecord] = field(default_factory=dict)
+    handles: tuple[RemovableHandle, ...] = ()
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -75,7 +78,7 @@ class AdapterHost:
 def unwrap(model: nn.Module) -> nn.Module:
     """The codec inside DistributedDataParallel, DataParallel or a compiled module."""
     while True:
-        if type(model).__name__ in ("DistributedDataParallel", "DataParallel"):
+        if any(cls.__name__ in ("DistributedDataParallel", "DataParallel") for cls in type(model).__mro__):
             model = model.module
         elif hasattr(model, "_orig_mod"):
             model = model._orig_mod

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from icmh_plugins.adapters.activate import disable_adapters
+from icmh_plugins.adapters.activate import use_adapter
 from icmh_plugins.adapters.host import require_host, unwrap
 from icmh_plugins.adapters.slot import hooks_removed
 from icmh_plugins.codecs.entropy import has_tables
@@ -49,7 +49,7 @@ def verify_identity(model: nn.Module, size: tuple[int, int] = (256, 384)) -> Ide
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     image = image.to(next(root.parameters()))
     with _evaluating(root), torch.no_grad():
-        with disable_adapters(root):
+        with use_adapter(root, None):
             ours = _round_trip(root, image)
         with hooks_removed(root):
             stock = _round_trip(root, image)

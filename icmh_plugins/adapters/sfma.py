@@ -91,7 +91,7 @@ class SFMA(Adapter):
     def _frequency(self, x: Tensor) -> Tensor:
         h = self.f_down(x)
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = rfft2(h.float(), self.fft_norm)
+            spectrum = rfft2(h.to(self.f_dw.weight.dtype), self.fft_norm)
             gate = torch.sigmoid(self.f_inter(torch.relu(self.f_dw(spectrum.abs()))))
             h = torch.fft.irfft2(gate * spectrum, s=h.shape[-2:], norm=self.fft_norm)
         return self.f_up(torch.relu(h))

@@ -12,26 +12,36 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from icmh_plugins.adapters.tensors import read_tensor, write_tensor
 from icmh_plugins.codecs.sites import SLOT, Site, Where
 
 
 class Activation:
-    """The names of the active adapters, shared by a host and all its slots."""
+    """The names of the active adapters, shared by a host and all its slots.
+
+    Attributes:
+        names: Active for every thread without an override.
+        overrides: One entry for each override in force in any thread. Compiled code is guarded by it, and looks at
+            the context variable, which torch before 2.14 cannot trace, only while there is one.
+    """
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
+        self.overrides: list[None] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"names": self.names, "overrides": []}  # an override holds for the original, not for its copies
 
 
 _OVERRIDES: ContextVar[tuple[tuple[Activation, tuple[str, ...]], ...]] = ContextVar("icmh_overrides", default=())
 
 
 def active_names(activation: Activation) -> tuple[str, ...]:
-    """The active names as this thread sees them (while compiling: as everyone sees them)."""
-    if torch.compiler.is_compiling():
+    """The active names as this thread sees them."""
+    if not activation.overrides:
         return activation.names
     for owner, names in reversed(_OVERRIDES.get()):
         if owner is activation:
@@ -43,9 +53,11 @@ def active_names(activation: Activation) -> tuple[str, ...]:
 def override(activation: Activation, names: tuple[str, ...]) -> Iterator[None]:
     """Make `names` the active ones for this thread (or async task) only."""
     token = _OVERRIDES.set((*_OVERRIDES.get(), (activation, names)))
+    activation.overrides.append(None)
     try:
         yield
     finally:
+        activation.overrides.pop()
         _OVERRIDES.reset(token)
 
 
@@ -57,6 +69,12 @@ class Slot(nn.Module):
         self.activation = activation
         self.adapters = nn.ModuleDict()
         self.entries: dict[str, tuple[str, Site]] = {}
+        # Unpickling a handle keeps torch from giving its id to a new hook of another process, which would replace ours.
+        self.handles: tuple[RemovableHandle, ...] = ()
+
+    def forward(self, x: Any) -> Any:
+        """Return the input: some modules call all their children in turn."""
+        return x
 
     def put(self, name: str, site: Site, adapter: nn.Module) -> None:
         """Hold `adapter` under `name` for `site`."""
@@ -86,17 +104,19 @@ def install_slot(module: nn.Module, activation: Activation) -> Slot:
     """Return the module's slot, adding it and its two hooks if there is none."""
     slot = module._modules.get(SLOT)
     if not isinstance(slot, Slot):
-        slot = Slot(activation)
+        slot = Slot(activation).train(module.training)
         module.add_module(SLOT, slot)
-        module.register_forward_pre_hook(_adapt_input)
-        module.register_forward_hook(_adapt_output)
+        slot.handles = (
+            module.register_forward_pre_hook(_adapt_input),
+            module.register_forward_hook(_adapt_output),
+        )
     return slot
 
 
 def remove_slot(module: nn.Module) -> None:
     """Take the slot and its hooks off; the module is what it was."""
-    _drop_hooks(module)
-    del module._modules[SLOT]
+    for handle in module._modules.pop(SLOT).handles:
+        handle.remove()
 
 
 @contextmanager
@@ -104,8 +124,9 @@ def hooks_removed(model: nn.Module) -> Iterator[None]:
     """Within the context the model runs without any hook of this package."""
     tables = [hooks for module, _ in slots(model) for hooks in (module._forward_pre_hooks, module._forward_hooks)]
     saved = [(hooks, dict(hooks)) for hooks in tables]
-    for module, _ in slots(model):
-        _drop_hooks(module)
+    for _, slot in slots(model):
+        for handle in slot.handles:
+            handle.remove()
     try:
         yield
     finally:
@@ -127,12 +148,6 @@ def is_slot_key(key: str) -> bool:
     return SLOT in key.split(".")
 
 
-def _drop_hooks(module: nn.Module) -> None:
-    for hooks, ours in ((module._forward_pre_hooks, _adapt_input), (module._forward_hooks, _adapt_output)):
-        for handle in [handle for handle, hook in hooks.items() if hook is ours]:
-            del hooks[handle]
-
-
 def _adapt_input(module: nn.Module, args: tuple[Any, ...]) -> Any:
     return getattr(module, SLOT).adapt(args, "before")
 
@@ -143,6 +158,5 @@ def _adapt_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
 
 def _module_key(name: str, site: Site) -> str:
     # ModuleDict refuses dots and the names of its own methods.
-    plain = re.sub(r"[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):02x}", name)
-    element = "" if site.element is None else f"_{site.element}"
-    return f"{site.where}{element}_{plain}"
+    parts = (site.where, name) if site.element is None else (site.where, str(site.element), name)
+    return "_".join(re.sub(r"[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):02x}", part) for part in parts)

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from icmh_plugins._version import __version__
-from icmh_plugins.adapters.attach import check_name, install
-from icmh_plugins.adapters.base import Adapter
+from icmh_plugins.adapters.attach import attachable, free_name, install
+from icmh_plugins.adapters.base import Adapter, AdapterConfig
 from icmh_plugins.adapters.card import model_card
 from icmh_plugins.adapters.file import AdapterFile, BaseInfo, SiteInfo, read_folder, write_folder
 from icmh_plugins.adapters.host import AdapterRecord, adapter_modules, host_of, require_host, unwrap
+from icmh_plugins.adapters.placement import check_sides, on_entropy_side
 from icmh_plugins.codecs.fingerprint import base_fingerprint
 from icmh_plugins.codecs.profiles import profile_of
+from icmh_plugins.codecs.selection import check_site
 from icmh_plugins.codecs.sites import Site
-from icmh_plugins.errors import AdapterError, AdapterFileError, BaseMismatchError
+from icmh_plugins.errors import AdapterError, AdapterFileError, BaseMismatchError, ConfigError, SiteError
 from icmh_plugins.registry.catalog import provider, resolve
 
 
@@ -46,6 +48,8 @@ class LoadReport:
 def save_adapter(model: nn.Module, folder: str | Path, name: str | None = None) -> Path:
     """Write one adapter to a folder: config, safetensors and a model card. The codec is not in it.
 
+    The folder fits the codec as it is now, which is another one than before if its own parameters were trained too.
+
     Args:
         model: A codec with adapters.
         folder: Where to write; an adapter folder there is replaced whole.
@@ -69,7 +73,7 @@ def save_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
         config=record.config,
         sites=[SiteInfo(**site.to_dict()) for site in record.sites],
         entropy_side=record.entropy_side,
-        base=BaseInfo(model_class=type(root).__name__, fingerprint=host.fingerprint),
+        base=BaseInfo(model_class=type(root).__name__, fingerprint=base_fingerprint(root, recompute=True)),
         tensors_sha256="",
         metadata=record.metadata,
     )
@@ -90,24 +94,18 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
         BaseMismatchError: The codec's parameters are not those the adapter was trained on.
         PluginError: The plug-in that makes this adapter is not installed.
     """
-    root = unwrap(model)
+    root = attachable(model)
     info, tensors = read_folder(Path(folder))
-    label = check_name(name or Path(folder).resolve().name)
-    host = host_of(root)
-    if host is not None and label in host.records:
-        raise AdapterError(
-            f"an adapter named {label!r} is attached already. Remedy: name='another', or detach it first"
-        )
+    label = free_name(root, name or Path(folder).resolve().name)
     _check_base(root, info, Path(folder))
-    sites = tuple(Site(**site.model_dump()) for site in info.sites)
-    _check_sites(root, sites, Path(folder))
     cls: type[Adapter] = resolve("adapter", info.adapter)
-    config = cls.make_config(info.config)
+    sites, config = _check_fit(root, cls, info, Path(folder))
     built = [(site, cls(site, config)) for site in sites]
     _fill(dict(_named(built)), tensors, Path(folder))
     record = AdapterRecord(
-        label, info.adapter, config.model_dump(mode="json"), sites, info.entropy_side, dict(info.metadata)
+        label, info.adapter, config.model_dump(mode="json"), sites, on_entropy_side(sites), dict(info.metadata)
     )
+    host = host_of(root)
     install(root, record, built, host.profile if host else profile_of(root))
     return LoadReport(
         label, info.adapter, tuple(s.name for s in sites), sum(t.numel() for t in tensors.values()), record.metadata
@@ -146,15 +144,18 @@ def _fill(targets: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) 
             f"{folder}: tensors do not fit the adapter (missing {missing[:4]}, unexpected {extra[:4]})"
         )
     for key, tensor in tensors.items():
-        if tensor.shape != targets[key].shape:
-            raise AdapterFileError(
-                f"{folder}: {key} has shape {tuple(tensor.shape)}, this codec needs {tuple(targets[key].shape)}"
-            )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        target = targets[key]
+        if tensor.shape != target.shape or tensor.is_floating_point() != target.is_floating_point():
+            raise AdapterFileError(f"{folder}: {key} is {_kind(tensor)}, this codec needs {_kind(target)}")
+        if not bool(torch.isfinite(tensor.to(target.dtype)).all()):
             raise AdapterFileError(f"{folder}: {key} holds NaN or infinity. Remedy: train it again")
     with torch.no_grad():
         for key, tensor in tensors.items():
             targets[key].copy_(tensor)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
 
 
 def _check_base(root: nn.Module, info: AdapterFile, folder: Path) -> None:
@@ -166,12 +167,16 @@ def _check_base(root: nn.Module, info: AdapterFile, folder: Path) -> None:
         )
 
 
-def _check_sites(root: nn.Module, sites: tuple[Site, ...], folder: Path) -> None:
-    modules = dict(root.named_modules())
-    for site in sites:
-        found = type(modules[site.path]).__name__ if site.path in modules else "nothing"
-        if found != site.module_class:
-            raise AdapterFileError(f"{folder}: expects a {site.module_class} at {site.path}, this codec has {found}")
+def _check_fit(
+    root: nn.Module, cls: type[Adapter], info: AdapterFile, folder: Path
+) -> tuple[tuple[Site, ...], AdapterConfig]:
+    sites = tuple(Site(**site.model_dump()) for site in info.sites)
+    try:
+        for site in sites:
+            check_site(site, root)
+        return check_sides(cls, sites), cls.make_config(info.config)
+    except (SiteError, ConfigError) as error:
+        raise AdapterFileError(f"{folder} does not fit: {error}") from error
 
 
 def _only(names: tuple[str, ...], active: tuple[str, ...]) -> str:

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -40,12 +37,3 @@ def tiny_net() -> TinyNet:
 @pytest.fixture
 def images() -> torch.Tensor:
     return torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def measuring_data() -> Path:
-    default = Path(__file__).resolve().parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("ICMH_DATA", default))
-    if not folder.is_dir():
-        pytest.skip("needs the measuring data; set ICMH_DATA to its folder")
-    return folder

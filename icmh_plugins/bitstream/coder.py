@@ -70,7 +70,12 @@ def with_margin(string: bytes, symbols: int) -> bytes:
     From a valid state a symbol takes at most 16 bits and an escaped one 4 bits a digit. The digit count is itself a
     run of digits: each digit of it that the string holds asks for 15 more (hence 16 times the string), and in the
     zeros such a run ends within 9 digits (hence at most 159 digits a symbol, 82 bytes).
+
+    Raises:
+        StreamError: The string does not begin with a valid state.
     """
+    if not is_coder_string(string):
+        raise StreamError("stream is damaged: a coded string does not begin as the range coder's strings do")
     return string + bytes(16 * len(string) + 84 * symbols + 256)
 
 
@@ -142,14 +147,12 @@ class GuardedCoder:
         watch = _WATCH.get()
         if watch is None or not watch.check:
             return self.coder.decode_with_indexes(string, indexes, *tables)
-        if self.name == "ans" and not is_coder_string(string):
-            raise StreamError("stream is damaged: a coded string does not begin as the range coder's strings do")
         padded = with_margin(string, len(indexes)) if self.name == "ans" else string
         symbols = self.coder.decode_with_indexes(padded, indexes, *tables)
         if symbols and not -MAX_SYMBOL < min(symbols) <= max(symbols) < MAX_SYMBOL:
             raise StreamError("stream is damaged: a coded string holds symbols that no encoder writes")
         again = self.coder.encode_with_indexes(symbols, indexes, *tables)
-        if not string.startswith(again) or any(string[len(again) :]):
+        if again != string:
             raise StreamError(
                 "a coded string does not decode on this machine: its symbols do not code back to it. It is damaged, or "
                 "the entropy networks give other floating-point results here than where it was made. Remedy: decode "

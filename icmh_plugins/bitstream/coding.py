@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from icmh_plugins.adapters.host import host_of, unwrap
-from icmh_plugins.bitstream.coder import SymbolGuard, is_coder_string, watched, with_margin
+from icmh_plugins.bitstream.coder import SymbolGuard, watched
 from icmh_plugins.bitstream.container import Stream, pack, unpack
 from icmh_plugins.bitstream.header import Header
 from icmh_plugins.bitstream.identity import check_identity, identity
@@ -76,8 +76,8 @@ def decode(
         model: The codec that the stream was made with. The adapters of its decoder side must be attached, under any
             name, unless `views` asks for others.
         data: A stream.
-        views: Names of attached adapters, folders of adapters (loaded for this call), "human" (no adapter at the
-            decoder). None: the stream's own view.
+        views: Names of attached adapters, folders of adapters (on the codec for this call only; attach them first
+            where several threads share it), "human" (no adapter at the decoder). None: the stream's own view.
         max_pixels: Larger streams are refused before anything is allocated.
 
     Returns:
@@ -110,18 +110,16 @@ def decode(
 def _decode_image(
     model: nn.Module, plan: Plan, header: Header, strings: tuple[bytes, ...], views: ViewPlan
 ) -> dict[str, Tensor]:
-    if plan.rans and not all(map(is_coder_string, strings)):
-        raise StreamError("stream is damaged: a coded string does not begin as the range coder's strings do")
-    if plan.rans and not plan.guarded:
-        symbols = -int(-plan.symbols * header.padded[0] * header.padded[1])
-        strings = tuple(with_margin(string, symbols) for string in strings)
+    strings = plan.made_safe(strings, header.padded)
     try:
         with watched(model, check=True):
             images = decode_views(model, fill(header.layout, iter(strings)), _sizes(header.shape), views)
     except IcmhError:
         raise
     except (RuntimeError, ValueError, TypeError, AssertionError, LookupError) as error:
-        raise StreamError(f"stream is damaged: {type(model).__name__} cannot decode it ({error})") from error
+        raise StreamError(
+            f"the stream is damaged or too large: {type(model).__name__} failed on it ({error})"
+        ) from error
     return {view: _checked_image(image, header, view) for view, image in images.items()}
 
 

@@ -14,6 +14,7 @@ VERSION = 1
 DIGEST = 8
 MAX_SIDE = 2**17
 MAX_PIXELS = 2**28
+MAX_PADDING = 2**15
 MAX_IMAGES = 2**16
 MAX_CHANNELS = 64
 MAX_ADAPTERS = 16
@@ -164,6 +165,10 @@ def _check_limits(header: Header) -> None:
             f"an image of {header.height}x{header.width} is too large for one stream (at most {MAX_SIDE} a side and "
             f"{MAX_PIXELS} pixels, padding included). Remedy: cut it into tiles"
         )
+    if header.multiple > MAX_PADDING or header.minimum > MAX_PADDING:
+        raise ConfigError(
+            f"padding to multiples of {header.multiple}, at least {header.minimum}, exceeds {MAX_PADDING}"
+        )
     if header.images > MAX_IMAGES or len(header.adapters) > MAX_ADAPTERS:
         raise ConfigError(f"a stream holds up to {MAX_IMAGES} images and {MAX_ADAPTERS} adapters")
 
@@ -193,7 +198,7 @@ def _read_codec(data: ByteReader) -> str:
 
 def _write_padding(out: ByteWriter, multiple: int, minimum: int) -> None:
     powers = multiple.bit_length() - 1, minimum.bit_length() - 1
-    if (1 << powers[0], 1 << max(powers[1], 0)) == (multiple, minimum) and max(powers) < 15:
+    if (1 << powers[0], 1 << powers[1]) == (multiple, minimum) and max(powers) < 15:
         out.raw(bytes([powers[0] << 4 | powers[1]]))
         return
     out.raw(bytes([_ODD_PADDING]))
@@ -204,7 +209,7 @@ def _write_padding(out: ByteWriter, multiple: int, minimum: int) -> None:
 def _read_padding(data: ByteReader) -> tuple[int, int]:
     (code,) = data.raw(1, "padding")
     if code == _ODD_PADDING:
-        return data.varint("padding", 2**15, 1), data.varint("minimum size", 2**15)
+        return data.varint("padding", MAX_PADDING, 1), data.varint("minimum size", MAX_PADDING, 1)
     return 1 << (code >> 4), 1 << (code & 15)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 
 from icmh_plugins.adapters.activate import use_adapter
 from icmh_plugins.adapters.host import host_of
-from icmh_plugins.bitstream.coder import SymbolGuard, is_coder_string, watched
+from icmh_plugins.bitstream.coder import SymbolGuard, is_coder_string, watched, with_margin
 from icmh_plugins.bitstream.header import padded_side
 from icmh_plugins.bitstream.nested import Nested, layout_of, leaves
 from icmh_plugins.bitstream.runtime import device_of
@@ -34,8 +35,8 @@ class Plan:
         shape: ``shape`` of the dry run.
         layout: Structure of its strings.
         symbols: Coded symbols per pixel.
-        guarded: Every string passes the entropy models' coders; slice-wise and raster codecs call the coder directly.
-        rans: The strings are those of CompressAI's coder.
+        direct: For each string whether the codec gives it to the range coder itself, past its entropy models, as
+            slice-wise and raster codecs do with y.
     """
 
     multiple: int
@@ -44,8 +45,17 @@ class Plan:
     shape: Nested
     layout: Nested
     symbols: Fraction
-    guarded: bool
-    rans: bool
+    direct: tuple[bool, ...]
+
+    def made_safe(self, strings: tuple[bytes, ...], padded: tuple[int, int]) -> tuple[bytes, ...]:
+        """The strings of one image of `padded` pixels, the direct ones so that reading them cannot leave the buffer.
+
+        Raises:
+            StreamError: One of those is not the range coder's.
+        """
+        symbols = ceil(self.symbols * padded[0] * padded[1])
+        pairs = zip(strings, self.direct, strict=True)
+        return tuple(with_margin(string, symbols) if direct else string for string, direct in pairs)
 
     def fits(self, shape: Nested, padded: tuple[int, int]) -> bool:
         """Whether `shape` is what the codec returns for an image padded to `padded`."""
@@ -115,6 +125,5 @@ def _dry_run(model: nn.Module) -> Plan:
     with base, SymbolGuard(lambda: explain), watched(model) as watch:
         layout, strings, shape = compress(model, image)
         symbols = sum(part.numel() for part in model(image)["likelihoods"].values())
-    guarded = watch.made.issuperset(strings)
-    rans = all(map(is_coder_string, strings))
-    return Plan(multiple, minimum, side, shape, layout, Fraction(symbols, side * side), guarded, rans)
+    direct = tuple(string not in watch.made and is_coder_string(string) for string in strings)
+    return Plan(multiple, minimum, side, shape, layout, Fraction(symbols, side * side), direct)

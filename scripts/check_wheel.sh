@@ -12,7 +12,9 @@ unset PYTHONPATH
 rm -rf "$scratch"
 "$python" -m build --wheel --no-isolation --outdir "$scratch/dist"
 "$python" -m venv "$scratch/env"
-"$scratch/env/bin/python" -m pip --disable-pip-version-check install --no-compile "$scratch"/dist/*.whl
+install=("$scratch/env/bin/python" -m pip --disable-pip-version-check install --no-compile)
+wheel=$(echo "$scratch"/dist/*.whl)
+"${install[@]}" "$wheel"
 
 smoke=$PWD/tests/packaging/smoke.py
 cd "$elsewhere"
@@ -20,4 +22,7 @@ cd "$elsewhere"
 import icmh_plugins, sys
 assert icmh_plugins.__file__.startswith(sys.prefix), f"imported from {icmh_plugins.__file__}, not from the wheel"'
 "$scratch/env/bin/python" -I "$smoke"
+
+"${install[@]}" "$wheel[demo]"
+"$scratch/env/bin/icmh" demo --quick
 echo "the wheel works in an empty environment"

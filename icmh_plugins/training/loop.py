@@ -47,7 +47,7 @@ class Trainer:
         """Do step `index` (from 0) and return its row. All its randomness comes from (seed, index)."""
         config, device = self.config, self.launch.device
         torch.manual_seed(config.seed * 1_000_003 + index)
-        image = batch["image"].to(device, non_blocking=True, memory_format=torch.channels_last)
+        image = batch["image"].to(device, non_blocking=True, memory_format=self._layout())
         batch, low = {**batch, "image": image}, self._low_precision(index)
         with bfloat16_transforms(unwrap(self.launch.model), low), torch.autocast(device.type, enabled=False):
             out = self.launch.model(image)
@@ -57,6 +57,12 @@ class Trainer:
         norm = self.optimisation.step(index)
         means = self.launch.means({"loss": loss.total, "bpp": loss.bpp, "distortion": loss.distortion, **loss.parts})
         return {"step": index + 1, **means, "lr": learning_rate(config, index), "grad_norm": norm}
+
+    def _layout(self) -> torch.memory_format:
+        # Channels last is faster, but on a CPU the weight gradient of a strided 1x1 convolution of the image (Cheng's
+        # and ELIC's first skip) then writes out of bounds (torch 2.14).
+        safe = self.config.trainable == "adapter" or self.launch.device.type != "cpu"
+        return torch.channels_last if safe else torch.contiguous_format
 
     def _low_precision(self, index: int) -> bool:
         tail = int(self.config.steps * self.config.full_precision_tail)

@@ -42,7 +42,7 @@ def rate_distortion(out: Mapping[str, Any], batch: Batch, task: Task, lmbda: flo
     total = bpp + lmbda * distortion.total
     if not bool(torch.isfinite(total)):
         raise NumericalError(
-            f"the loss is {float(total)} (bpp {float(bpp):.4g}, distortion {float(distortion.total):.4g}). "
+            f"the loss is {total.item()} (bpp {bpp.item():.4g}, distortion {distortion.total.item():.4g}). "
             "Remedy: a lower lr, clip_norm, or amp='off'"
         )
     return Loss(total, bpp.detach(), distortion.total.detach(), distortion.parts)

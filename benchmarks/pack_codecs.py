@@ -23,10 +23,13 @@ def pack(source: Path, target: Path) -> None:
     weights = load_file(source)
     with safe_open(source, "pt") as file:
         metadata = file.metadata()
-    rounded = {key: value.half().float() if value.is_floating_point() else value for key, value in weights.items()}
-    codec = MeanScaleHyperprior.from_state_dict(rounded).eval()
+    codec = MeanScaleHyperprior.from_state_dict(weights).eval()
+    parameters = dict(codec.named_parameters())
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.copy_(parameter.half())
     codec.update(force=True)
-    parameters = {name for name, _ in codec.named_parameters()}
+    # Buffers stay float32: the likelihood bound 1e-9 would become 0.
     state = {key: value.half() if key in parameters else value for key, value in codec.state_dict().items()}
     save_file({key: value.contiguous() for key, value in state.items()}, target, metadata=metadata)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from measuring import CODECS, efficientnet_lite0, imagenet_val, mobilenetv1, mobilenetv2, training_pictures
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 import icmh_plugins as icmh
@@ -44,35 +44,44 @@ LAMBDAS = {1: 0.27, 2: 0.52, 3: 1.0, 4: 1.94}
 ORDER = ((3, None), (4, 3), (2, 3), (1, 2))
 """Rates in order of training, each with the one it starts from."""
 
-LOSS = {"normalise": "relative", "layers": ("blocks.2", "blocks.4", "blocks.6"), "logits_weight": 0.2}
+LOSS = {
+    "normalise": "relative",
+    "layers": ("blocks.0", "blocks.1", "blocks.2", "blocks.4", "blocks.6", "classifier"),
+}
+"""Label-free: the last layer of each resolution and the logits, each relative to its reference."""
 
 
-def train(method: str, out: Path, options: dict[str, Any]) -> None:
-    """Train one method at the four rates."""
+def train(method: str, out: Path, first_steps: int, steps: int, options: dict[str, Any]) -> None:
+    """Train one method at the four rates; finished ones are left alone."""
     pictures, task = training_pictures(), mobilenetv2(**LOSS)
     for quality, start in ORDER:
-        folder = out / method / f"q{quality}"
-        codec = icmh.load_codec(CODECS[quality - 1])
-        steps = options["first_steps"] if start is None else options["steps"]
-        fit = {key: value for key, value in options.items() if key != "first_steps"} | {"steps": steps}
-        if METHODS[method] is None:
-            _train_full(codec, task, pictures, folder, start and out / method / f"q{start}", LAMBDAS[quality], fit)
-            continue
-        adapter, config = METHODS[method]
-        icmh.attach_adapter(codec, adapter, name=method, **config)
-        if start is not None:
-            _copy_tensors(codec, method, out / method / f"q{start}" / method / "adapter.safetensors")
-        icmh.fit(codec, task, pictures, lmbda=LAMBDAS[quality], out=folder, **fit)
+        folder, before = out / method / f"q{quality}", start and out / method / f"q{start}"
+        if not _finished(folder, method):
+            codec, target = _prepared(method, quality, before)
+            length = first_steps if start is None else steps
+            icmh.fit(
+                codec, task, pictures, lmbda=LAMBDAS[quality], out=folder, trainable=target, steps=length, **options
+            )
 
 
-def _train_full(
-    codec: nn.Module, task: icmh.Task, pictures: Any, folder: Path, start: Path | None, lmbda: float, fit: dict
-) -> None:
+def _finished(folder: Path, method: str) -> bool:
+    return (folder / method / "adapter_config.json").is_file() or (folder / "codec.safetensors").is_file()
+
+
+def _prepared(method: str, quality: int, start: Path | None) -> tuple[nn.Module, str]:
+    """A codec ready to train, from the start or from the same method at another rate, and what of it trains."""
+    if METHODS[method] is None:
+        codec = icmh.load_codec(CODECS[quality - 1]) if start is None else _tuned_codec(start)
+        return codec.requires_grad_(True), "codec"
+    adapter, config = METHODS[method]
+    codec = icmh.attach_adapter(icmh.load_codec(CODECS[quality - 1]), adapter, name=method, **config)
     if start is not None:
-        codec.load_state_dict(load_file(start / "codec.safetensors"))
-    icmh.fit(codec.requires_grad_(True), task, pictures, lmbda=lmbda, out=folder, trainable="codec", **fit)
-    codec.update(force=True)
-    save_file(codec.state_dict(), folder / "codec.safetensors")
+        _copy_tensors(codec, method, start / method / "adapter.safetensors")
+    return codec, "adapter"
+
+
+def _tuned_codec(folder: Path) -> nn.Module:
+    return icmh.load_codec("mbt2018-mean", checkpoint=folder / "codec.safetensors")
 
 
 def _copy_tensors(codec: nn.Module, name: str, path: Path) -> None:
@@ -103,11 +112,11 @@ def measure(method: str, out: Path, rows: slice) -> None:
 
 
 def _trained(method: str, quality: int, out: Path) -> nn.Module:
-    codec = icmh.load_codec(CODECS[quality - 1])
     folder = out / method / f"q{quality}"
     if method == "full":
-        codec.load_state_dict(load_file(folder / "codec.safetensors"))
-    elif method != "base":
+        return _tuned_codec(folder)
+    codec = icmh.load_codec(CODECS[quality - 1])
+    if method != "base":
         icmh.load_adapter(codec, folder / method)
     return codec
 
@@ -137,18 +146,16 @@ def main() -> None:
     parser.add_argument("stage", choices=("train", "measure", "report"))
     parser.add_argument("--out", type=Path, default=Path("runs/classification"))
     parser.add_argument("--method", nargs="*", default=list(METHODS), choices=["base", *METHODS])
-    parser.add_argument("--first-steps", type=int, default=1200, help="steps at q3")
-    parser.add_argument("--steps", type=int, default=400, help="steps at each other rate")
-    parser.add_argument("--crop", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--first-steps", type=int, default=1600, help="steps at q3")
+    parser.add_argument("--steps", type=int, default=600, help="steps at each other rate")
     parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     options = {
-        "first_steps": args.first_steps, "steps": args.steps, "crop": args.crop, "lr": args.lr, "batch_size": 8,
-        "amp": "bf16", "full_precision_tail": 0.1, "checkpoint_every": 50,
+        "crop": 192, "lr": 1.5e-3, "warmup": 20, "batch_size": 4,
+        "amp": "bf16", "full_precision_tail": 0.1, "checkpoint_every": 100, "log_every": 100,
     }  # fmt: skip
     if args.stage == "report":
         report(args.out)
@@ -157,7 +164,7 @@ def main() -> None:
         if args.stage == "measure":
             measure(method, args.out, slice(None, None, args.every))
         elif method != "base":
-            train(method, args.out, options)
+            train(method, args.out, args.first_steps, args.steps, options)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 import icmh_plugins as icmh
 from icmh_plugins.data.datasets import LabelledImages
-from icmh_plugins.data.transforms import CropBox
+from icmh_plugins.data.transforms import CenterCrop, CropBox
 from icmh_plugins.tasks.checkpoints import load_in_order
 
 CODECS = ("mbt2018-mean-n64m96-q1", "mbt2018-mean-n64m96-q2", "mbt2018-mean-n64m96-q3", "mbt2018-mean-n64m96-q4")
@@ -35,12 +35,20 @@ def data_folder() -> Path:
 def training_pictures(side: int = 256) -> list[Image.Image]:
     """ImageNet training, BSDS500 training and COCO training pictures, shorter side reduced to `side`.
 
-    Nothing that is reported on is among them. Held in memory, since reading them costs as much as a training step.
+    Nothing that is reported on is among them, nor the fifth of ImageNet training on which settings are chosen. Held in
+    memory, since reading them costs as much as a training step.
     """
-    root = data_folder()
+    root, selection = data_folder(), selection_pictures()
+    chosen_on = {Path(selection.paths[row]) for row in selection.rows}
     folders = (root / "imagenet_train", root / "bsds500_train", root / "coco" / "images" / "train2017")
-    paths = [path for folder in folders for path in sorted(folder.rglob("*.jpg"))]
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.jpg")) if path not in chosen_on]
     return [_reduced(Image.open(path).convert("RGB"), side) for path in paths]
+
+
+def selection_pictures() -> LabelledImages:
+    """What losses and learning rates are chosen on: every fifth picture of ImageNet training, from the second."""
+    table = LabelledImages(data_folder() / "imagenet_train" / "labels.csv", CenterCrop(224, resize=256))
+    return table.take(slice(1, None, 5))
 
 
 def _reduced(picture: Image.Image, side: int) -> Image.Image:

@@ -37,6 +37,8 @@ _WHERE = {
     "TaskConfig": "tasks.base",
     "TaskLoss": "tasks.base",
     "create_task": "tasks.create",
+    "read_image": "data.images",
+    "write_image": "data.images",
     "encode": "bitstream.coding",
     "decode": "bitstream.coding",
     "inspect": "bitstream.inspection",
@@ -44,6 +46,7 @@ _WHERE = {
     "evaluate": "evaluation.evaluate",
     "hookimpl": "registry.hookspecs",
     "list_plugins": "registry.catalog",
+    "register_plugin": "registry.catalog",
     "AdapterSpec": "registry.specs",
     "TaskSpec": "registry.specs",
     "CodecProfileSpec": "registry.specs",
@@ -87,9 +90,12 @@ if TYPE_CHECKING:
     from icmh_plugins.codecs.probe import probe as probe
     from icmh_plugins.codecs.sites import CodecProfile as CodecProfile
     from icmh_plugins.codecs.sites import Site as Site
+    from icmh_plugins.data.images import read_image as read_image
+    from icmh_plugins.data.images import write_image as write_image
     from icmh_plugins.errors import IcmhError as IcmhError
     from icmh_plugins.evaluation.evaluate import evaluate as evaluate
     from icmh_plugins.registry.catalog import list_plugins as list_plugins
+    from icmh_plugins.registry.catalog import register_plugin as register_plugin
     from icmh_plugins.registry.hookspecs import hookimpl as hookimpl
     from icmh_plugins.registry.specs import AdapterSpec as AdapterSpec
     from icmh_plugins.registry.specs import CodecProfileSpec as CodecProfileSpec

@@ -6,6 +6,8 @@ from typing import Any
 
 from icmh_plugins.adapters.file import AdapterFile
 
+_LABELS = {"options": "task options", "lmbda": "lambda"}
+
 
 def model_card(info: AdapterFile, parameters: int) -> str:
     """A Markdown card: what it is, what it needs, what it was trained for, what was measured."""
@@ -23,8 +25,8 @@ def model_card(info: AdapterFile, parameters: int) -> str:
         f"| adapter | `{info.adapter}` {info.plugin_version} |",
         f"| base codec | {info.base.model_class}, fingerprint `{info.base.fingerprint[:16]}` |",
         f"| sites | {', '.join(f'`{site.path}`' for site in info.sites)} |",
-        f"| options | {_pairs(info.config)} |",
-        *(f"| {key} | {_show(value)} |" for key, value in info.metadata.items() if key != "metrics"),
+        f"| adapter options | {_pairs(info.config)} |",
+        *(f"| {_LABELS.get(key, key)} | {_show(value)} |" for key, value in info.metadata.items() if key != "metrics"),
         "",
         *_results(info.metadata.get("metrics")),
         "[icmh-plugins]: Adapters and tasks for CompressAI-compatible codecs",

@@ -1,6 +1,6 @@
 """SFMA, the spatial-frequency modulation adapter of Adapt-ICMH.
 
-Paper: Li, Li, Ding, Dai, Xu, Li, Zou, Xiong: "Image Compression for Machine and Human Vision with Spatial-Frequency
+Paper: Li, Li, Ding, Dai, Cao, Li, Zou, Xiong: "Image Compression for Machine and Human Vision with Spatial-Frequency
 Adaptation", ECCV 2024, arXiv 2407.09853.
 
 From the official code: the equations below, layer names and shapes (official tensors load unchanged), the placement

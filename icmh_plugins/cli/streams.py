@@ -11,21 +11,15 @@ import typer
 from icmh_plugins.bitstream.files import refuse_clashes, whole_file
 from icmh_plugins.bitstream.inspection import StreamInfo
 from icmh_plugins.bitstream.inspection import inspect as inspect_stream
+from icmh_plugins.cli.models import Adapters, Checkpoint, Codec, load_model
 from icmh_plugins.cli.output import Json, error_console, print_fields, print_json, table
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 SUFFIX = ".icmh"
 Item = TypeVar("Item")
 
-Codec = Annotated[
-    str, typer.Option("--codec", help="A codec shipped with icmh, 'architecture:quality', or 'module:factory'.")
-]
-Checkpoint = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Weights to load into the codec, with its tables.")
-]
-Adapters = Annotated[list[Path] | None, typer.Option("--adapter", help="Adapter folder; may be repeated.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
 
 
@@ -43,7 +37,7 @@ def compress(
     """Code pictures to .icmh streams, with the given adapters switched on."""
     targets = _stream_paths(images, output)
     refuse_clashes(targets, force)
-    model = _load(codec, checkpoint, adapter or [])
+    model = load_model(codec, checkpoint, adapter or [])
     from icmh_plugins.bitstream.coding import encode
     from icmh_plugins.data.images import read_image
 
@@ -81,7 +75,7 @@ def decompress(
     info = inspect_stream(stream)
     targets = {name: _picture_paths(stream, output, name, info.images) for name in view or [None]}
     refuse_clashes((path for paths in targets.values() for path in paths), force)
-    model = _load(codec, checkpoint, adapter or [])
+    model = load_model(codec, checkpoint, adapter or [])
     from icmh_plugins.bitstream.coding import decode
 
     decoded: Any = decode(model, stream.read_bytes(), views=view)
@@ -113,17 +107,6 @@ def inspect(stream: Annotated[Path, typer.Argument(help="An .icmh stream.")], js
             "bpp_payload": f"{info.bpp_payload:.4f}",
         }
     )
-
-
-def _load(codec: str, checkpoint: Path | None, folders: Sequence[Path]) -> nn.Module:
-    from icmh_plugins.adapters.activate import set_adapter
-    from icmh_plugins.adapters.store import load_adapter
-    from icmh_plugins.codecs.loading import load_codec
-
-    model = load_codec(codec, checkpoint)
-    if folders:
-        set_adapter(model, [load_adapter(model, folder).name for folder in folders])
-    return model
 
 
 def _stream_paths(images: Sequence[Path], output: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import ClassVar, Literal
 
 import torch
@@ -69,6 +70,11 @@ class Human(Task):
         return MeanScore(_fidelity)
 
 
+@cache
+def _warn_small(height: int, width: int) -> None:
+    _LOGGER.warning("no MS-SSIM for images of %dx%d: a side is below %d", height, width, MS_SSIM_MIN_SIDE)
+
+
 def _fidelity(prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
     decoded, image = _to_8_bits(prediction), _to_8_bits(batch["image"])
     mse = (decoded - image).square().flatten(1).mean(1)
@@ -76,7 +82,7 @@ def _fidelity(prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
     if min(image.shape[-2:]) >= MS_SSIM_MIN_SIDE:
         scores["ms-ssim-rgb"] = _ms_ssim(decoded, image, 255.0)
     else:
-        _LOGGER.warning("no MS-SSIM for images of %s: a side is below %d", tuple(image.shape[-2:]), MS_SSIM_MIN_SIDE)
+        _warn_small(*image.shape[-2:])
         scores["ms-ssim-rgb"] = torch.full_like(mse, float("nan"))
     return scores
 

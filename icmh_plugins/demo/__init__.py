@@ -1,0 +1,1 @@
+"""The main job on real parts, offline: what `icmh demo` runs, stage by stage."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -61,10 +62,13 @@ def print_error(error: Exception) -> None:
 
 
 def install_logging(debug: bool) -> None:
-    """Show this package's log on stderr: from INFO on, or everything with `debug`."""
+    """Show this package's log on stderr: from INFO on, or everything and other libraries' warnings with `debug`."""
     from rich.logging import RichHandler
 
     logger = logging.getLogger("icmh_plugins")
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     if not logger.handlers:
         logger.addHandler(RichHandler(console=error_console, show_time=False, show_path=debug))
+    if not debug:  # what torch and numpy tell developers (deprecations, denormals) is not for users of a command
+        for module in ("torch", "numpy", "timm"):
+            warnings.filterwarnings("ignore", module=module)

@@ -43,12 +43,12 @@ def stop_before(monkeypatch, step, act):
     monkeypatch.setattr(Trainer, "step", patched)
 
 
-class Stopped(Exception):
+class StopError(Exception):
     pass
 
 
 def stop():
-    raise Stopped
+    raise StopError
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def stopped(make_codec, task, pictures, quick, tmp_path, monkeypatch):
     """The folder of a run that was stopped after 4 of 6 steps, with a checkpoint of 3."""
     with monkeypatch.context() as patch:
         stop_before(patch, 4, stop)
-        with pytest.raises(Stopped):
+        with pytest.raises(StopError):
             fit(make_codec(), task, pictures, out=tmp_path / "stopped", **quick, checkpoint_every=3)
     return tmp_path / "stopped"
 
@@ -150,7 +150,7 @@ def test_damaged_checkpoints(make_codec, task, pictures, quick, stopped, content
 
 
 def test_checkpoints_of_other_runs(make_codec, task, make_task, pictures, quick, stopped):
-    with pytest.raises(TrainingError, match="lmbda: 5.0 then, 6.0 now"):
+    with pytest.raises(TrainingError, match=r"lmbda: 5\.0 then, 6\.0 now"):
         fit(make_codec(), task, pictures, out=stopped, **{**quick, "lmbda": 6.0})
     others = [
         (make_codec(middle_dim=4), task, pictures),

@@ -190,7 +190,7 @@ def test_an_adapter_that_declares_the_entropy_side_works_there(name, image, code
 
     model = {**COMPRESSAI_MODELS, **TOYS}[name]()
     stock = copy.deepcopy(model)
-    strings, pixels = code(stock, image)
+    strings, _ = code(stock, image)
     attach_adapter(model, Offset, sites=["h_s.2"])
     record = host_of(model).records["Offset"]
     assert record.entropy_side

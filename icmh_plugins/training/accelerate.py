@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+import torch
 from torch import nn
 
 from icmh_plugins._deps import require
+from icmh_plugins.errors import TrainingError
 from icmh_plugins.training.launch import Launch
 from icmh_plugins.training.optimisation import Optimisation
 
@@ -19,7 +23,14 @@ def launch_distributed(model: nn.Module, optimisation: Optimisation, task: nn.Mo
     options = accelerate.DistributedDataParallelKwargs(
         broadcast_buffers=False, find_unused_parameters=optimisation.config.trainable == "codec"
     )
-    accelerator = accelerate.Accelerator(mixed_precision="no", kwargs_handlers=[options])
+    # Without `cpu`, accelerate takes the processes of a machine without accelerators for one run each.
+    cpu = not torch.accelerator.is_available()
+    accelerator = accelerate.Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[options])
+    if accelerator.num_processes != int(os.environ["WORLD_SIZE"]):
+        raise TrainingError(
+            f"{os.environ['WORLD_SIZE']} processes were started, but accelerate joins {accelerator.num_processes}. "
+            "Remedy: check its settings with `accelerate env`"
+        )
     for quantile in optimisation.quantiles:  # their loss is the same in every process, and not in forward
         quantile.requires_grad_(False)
     wrapped = accelerator.prepare_model(model)

@@ -191,7 +191,7 @@ def test_describe(place, command):
 
 def launched(place, *arguments):
     options = ["--standalone", "--nproc-per-node", "2", "-m", "icmh_plugins"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", *options, *arguments],
         capture_output=True, text=True, cwd=place, env=environment, timeout=300,

@@ -4,10 +4,10 @@
     python benchmarks/classification.py measure --out runs/classification [--method sfma ...]
     python benchmarks/classification.py report  --out runs/classification
 
-Trains on ImageNet training, BSDS500 training and COCO training pictures, for timm's mobilenetv2_100; reports on the 650
-ImageNet validation pictures, which nothing was chosen on. Every method has the same steps, batches, losses and order of
-rates: q3 first, then q4, q2 and q1, each from the adapter of q3 (q1 from that of q2). Each stage can be stopped and
-called again.
+Trains on ImageNet training, BSDS500 training and COCO training pictures, for timm's mobilenetv2_100; reports on the
+650 ImageNet validation pictures. Every method has the same steps, batches, losses and schedule: q3 first, then q4, q2 and
+q1, each from the adapter of a rate before it; in the long schedule every rate then goes on with a lower learning rate.
+Each stage can be stopped and called again.
 """
 
 from __future__ import annotations
@@ -41,8 +41,25 @@ METHODS: dict[str, tuple[str, dict[str, Any]] | None] = {
 LAMBDAS = {1: 0.27, 2: 0.52, 3: 1.0, 4: 1.94}
 """Weight of the distortion by rate: the ratios of the published ones (1.8, 3.5, 6.7, 13)."""
 
-ORDER = ((3, None), (4, 3), (2, 3), (1, 2))
-"""Rates in order of training, each with the one it starts from."""
+SCHEDULES: dict[str, dict[str, tuple[int, str | None, int, float]]] = {
+    "long": {
+        "q3": (3, None, 1600, 1.5e-3),
+        "q4": (4, "q3", 600, 1.5e-3),
+        "q2": (2, "q3", 600, 1.5e-3),
+        "q1": (1, "q2", 600, 1.5e-3),
+        "q3-refined": (3, "q3", 1600, 8e-4),
+        "q4-refined": (4, "q4", 800, 8e-4),
+        "q2-refined": (2, "q2", 1200, 8e-4),
+        "q1-refined": (1, "q1", 800, 8e-4),
+    },
+    "short": {
+        "q3": (3, None, 600, 1.5e-3),
+        "q4": (4, "q3", 200, 1.5e-3),
+        "q2": (2, "q3", 200, 1.5e-3),
+        "q1": (1, "q2", 200, 1.5e-3),
+    },
+}
+"""Runs in order: rate, the run it starts from, steps, learning rate. "short" compares methods at equal budgets."""
 
 LOSS = {
     "normalise": "relative",
@@ -50,18 +67,23 @@ LOSS = {
 }
 """Label-free: the last layer of each resolution and the logits, each relative to its reference."""
 
+FIT = {
+    "crop": 192, "batch_size": 4, "warmup": 20, "amp": "bf16", "full_precision_tail": 0.1, "checkpoint_every": 100,
+    "log_every": 100,
+}  # fmt: skip
 
-def train(method: str, out: Path, first_steps: int, steps: int, options: dict[str, Any]) -> None:
-    """Train one method at the four rates; finished ones are left alone."""
+
+def train(method: str, schedule: str, runs: list[str] | None, out: Path) -> None:
+    """Train one method by a schedule; finished runs are left alone."""
     pictures, task = training_pictures(), mobilenetv2(**LOSS)
-    for quality, start in ORDER:
-        folder, before = out / method / f"q{quality}", start and out / method / f"q{start}"
+    for run in runs or SCHEDULES[schedule]:
+        quality, start, steps, lr = SCHEDULES[schedule][run]
+        folder = out / method / run
         if not _finished(folder, method):
-            codec, target = _prepared(method, quality, before)
-            length = first_steps if start is None else steps
+            codec, target = _prepared(method, quality, start and out / method / start)
             icmh.fit(
-                codec, task, pictures, lmbda=LAMBDAS[quality], out=folder, trainable=target, steps=length, **options
-            )
+                codec, task, pictures, lmbda=LAMBDAS[quality], out=folder, trainable=target, steps=steps, lr=lr, **FIT,
+            )  # fmt: skip
 
 
 def _finished(folder: Path, method: str) -> bool:
@@ -94,14 +116,16 @@ def _copy_tensors(codec: nn.Module, name: str, path: Path) -> None:
                 parameter.copy_(tensors[f"{site.name}.{key}"])
 
 
-def measure(method: str, out: Path, rows: slice) -> None:
-    """Code the validation pictures at the four rates and let three networks judge them."""
-    tasks = {"mobilenetv2": mobilenetv2(), "efficientnet": efficientnet_lite0(), "mobilenetv1": mobilenetv1()}
+def measure(method: str, out: Path, rows: slice, transfer: bool) -> None:
+    """Code the validation pictures at the four rates and let the training network, or all three, judge them."""
+    tasks = {"mobilenetv2": mobilenetv2()}
+    if transfer:
+        tasks |= {"efficientnet": efficientnet_lite0(), "mobilenetv1": mobilenetv1()}
     results = []
     for quality in (1, 2, 3, 4):
         codec, folder = _trained(method, quality, out), out / method
         folder.mkdir(parents=True, exist_ok=True)
-        views = ("human",) if method in ("sfma", "bottleneck") else ()
+        views = ("human",) if transfer and method == "sfma" else ()
         result = icmh.evaluate(
             codec, tasks, imagenet_val(rows), views=views, name=method, label=f"q{quality}",
             protocol="native", resume=folder / f"records-q{quality}.jsonl",
@@ -112,7 +136,8 @@ def measure(method: str, out: Path, rows: slice) -> None:
 
 
 def _trained(method: str, quality: int, out: Path) -> nn.Module:
-    folder = out / method / f"q{quality}"
+    refined = out / method / f"q{quality}-refined"
+    folder = refined if _finished(refined, method) else out / method / f"q{quality}"
     if method == "full":
         return _tuned_codec(folder)
     codec = icmh.load_codec(CODECS[quality - 1])
@@ -125,7 +150,7 @@ def report(out: Path) -> None:
     """Compare every method with the base codec; write a table, a plot and one JSON file."""
     curves = {path.stem: RateCurve.load(path) for path in sorted(out.glob("*.json")) if path.stem in ("base", *METHODS)}
     base = curves.pop("base")
-    metrics = [f"{net}/{m}" for net in ("mobilenetv2", "efficientnet", "mobilenetv1") for m in ("top1", "agreement")]
+    metrics = [metric for metric in base.metrics if metric.endswith(("/top1", "/agreement"))]
     table: dict[str, Any] = {
         name: {metric: compare(base, curve, metric).to_dict() for metric in metrics} for name, curve in curves.items()
     }
@@ -146,25 +171,22 @@ def main() -> None:
     parser.add_argument("stage", choices=("train", "measure", "report"))
     parser.add_argument("--out", type=Path, default=Path("runs/classification"))
     parser.add_argument("--method", nargs="*", default=list(METHODS), choices=["base", *METHODS])
-    parser.add_argument("--first-steps", type=int, default=1600, help="steps at q3")
-    parser.add_argument("--steps", type=int, default=600, help="steps at each other rate")
+    parser.add_argument("--schedule", choices=tuple(SCHEDULES), default="long")
+    parser.add_argument("--run", nargs="*", help="some runs of the schedule only, for several processes side by side")
     parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
+    parser.add_argument("--transfer", action="store_true", help="measure with networks that training never saw, too")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    options = {
-        "crop": 192, "lr": 1.5e-3, "warmup": 20, "batch_size": 4,
-        "amp": "bf16", "full_precision_tail": 0.1, "checkpoint_every": 100, "log_every": 100,
-    }  # fmt: skip
     if args.stage == "report":
         report(args.out)
         return
     for method in args.method:
         if args.stage == "measure":
-            measure(method, args.out, slice(None, None, args.every))
+            measure(method, args.out, slice(None, None, args.every), args.transfer)
         elif method != "base":
-            train(method, args.out, args.first_steps, args.steps, options)
+            train(method, args.schedule, args.run, args.out)
 
 
 if __name__ == "__main__":

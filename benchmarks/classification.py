@@ -5,9 +5,9 @@
     python benchmarks/classification.py report  --out runs/classification
 
 Trains on ImageNet training, BSDS500 training and COCO training pictures, for timm's mobilenetv2_100; reports on the
-650 ImageNet validation pictures. Every method has the same steps, batches, losses and schedule: q3 first, then q4, q2 and
-q1, each from the adapter of a rate before it; in the long schedule every rate then goes on with a lower learning rate.
-Each stage can be stopped and called again.
+650 ImageNet validation pictures. Every method has the same steps, batches, losses and schedule: q3 first, then q4, q2
+and q1, each from the adapter of a rate before it; in the long schedule every rate then goes on with a lower learning
+rate. Each stage can be stopped and called again.
 """
 
 from __future__ import annotations

@@ -48,8 +48,13 @@ def conclude(root: nn.Module, task: Task, config: FitConfig, before: str, folder
 
 
 def describe_task(task: Task) -> dict[str, Any]:
-    """A task as data: its class and options."""
-    return {"task": type(task).__name__, "options": task.config.model_dump(mode="json")}
+    """A task as data: its class and options. Files are named without their folders, which differ between machines."""
+    options = task.config.model_dump(mode="json")
+    return {"task": type(task).__name__, "options": {key: _without_folder(value) for key, value in options.items()}}
+
+
+def _without_folder(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_file() else value
 
 
 def _check_base(root: nn.Module, before: str) -> None:

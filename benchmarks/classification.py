@@ -13,8 +13,8 @@ rate. Each stage can be stopped and called again.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from icmh_plugins.adapters.host import require_host
 from icmh_plugins.evaluation.compare import compare
 from icmh_plugins.evaluation.curves import RateCurve, join
 from icmh_plugins.viz.curves import plot_curves
+
+RESULTS = Path(__file__).parent / "results"
 
 METHODS: dict[str, tuple[str, dict[str, Any]] | None] = {
     "sfma": ("sfma", {"middle_dim": 32}),
@@ -146,23 +148,39 @@ def _trained(method: str, quality: int, out: Path) -> nn.Module:
     return codec
 
 
-def report(out: Path) -> None:
-    """Compare every method with the base codec; write a table, a plot and one JSON file."""
-    curves = {path.stem: RateCurve.load(path) for path in sorted(out.glob("*.json")) if path.stem in ("base", *METHODS)}
-    base = curves.pop("base")
+def report(out: Path, name: str) -> None:
+    """Compare every measured method with the base codec: JSON, a plot, and a Markdown table on standard output."""
+    curves = {path.stem: RateCurve.load(path) for path in sorted(out.glob("*.json"))}
+    base, others = curves["base"], [curves[method] for method in METHODS if method in curves]
+    base = _on_images_of(base, others[0])
     metrics = [metric for metric in base.metrics if metric.endswith(("/top1", "/agreement"))]
-    table: dict[str, Any] = {
-        name: {metric: compare(base, curve, metric).to_dict() for metric in metrics} for name, curve in curves.items()
-    }
-    points = {
-        name: {metric: curve.values(metric).tolist() for metric in ("bpp", "bpp-with-header", "psnr-rgb", *metrics)}
-        for name, curve in {"base": base, **copy.copy(curves)}.items()
-    }
-    (out / "summary.json").write_text(json.dumps({"comparisons": table, "points": points}, indent=1))
-    plot_curves([base, *curves.values()], "mobilenetv2/top1", out / "classification.png")
-    for name, row in table.items():
-        for metric in metrics:
-            print(name, metric, row[metric]["rate"], row[metric]["quality"])
+    compared = {metric: [compare(base, curve, metric) for curve in others] for metric in metrics}
+    columns = ("bpp", "bpp-with-header", "psnr-rgb", *metrics)
+    points = {c.name: {column: c.values(column).tolist() for column in columns} for c in (base, *others)}
+    deltas = {metric: [each.to_dict() for each in rows] for metric, rows in compared.items()}
+    results = {"images": len(base.images), "points": points, "comparisons": deltas}
+    (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    top1 = "mobilenetv2/top1"
+    plot_curves([base, *others], top1, RESULTS / f"{name}.png", comparisons=compared[top1])
+    print("| method | network | BD-rate at equal top-1 | top-1 at equal rate | BD-rate at equal agreement |")
+    print("|---|---|---|---|---|")
+    for index, curve in enumerate(others):
+        for network in dict.fromkeys(metric.partition("/")[0] for metric in metrics):
+            first, second = compared[f"{network}/top1"][index], compared[f"{network}/agreement"][index]
+            cells = (first.rate.text("%"), first.quality.text("points", 100), second.rate.text("%"))
+            print("|", " | ".join((curve.name, network, *cells)), "|")
+
+
+def _on_images_of(base: RateCurve, other: RateCurve) -> RateCurve:
+    """The base curve on the pictures that another curve was measured on."""
+    if base.images == other.images:
+        return base
+    rows = [base.images.index(image) for image in other.images]
+    points = []
+    for point in base.points:
+        per_image = {key: values[rows] for key, values in point.per_image.items()}
+        points.append(replace(point, per_image=per_image, values={k: float(v.mean()) for k, v in per_image.items()}))
+    return replace(base, points=tuple(points), images=other.images)
 
 
 def main() -> None:
@@ -175,12 +193,13 @@ def main() -> None:
     parser.add_argument("--run", nargs="*", help="some runs of the schedule only, for several processes side by side")
     parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
     parser.add_argument("--transfer", action="store_true", help="measure with networks that training never saw, too")
+    parser.add_argument("--name", default="classification", help="name of the reported files")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     if args.stage == "report":
-        report(args.out)
+        report(args.out, args.name)
         return
     for method in args.method:
         if args.stage == "measure":

@@ -68,11 +68,10 @@ def write_folder(folder: Path, info: AdapterFile, tensors: dict[str, Tensor], ca
     """Write an adapter folder; it appears whole or not at all, and replaces only another adapter folder.
 
     Raises:
-        AdapterFileError: The path is taken by something that is not an adapter folder.
+        AdapterFileError: The path is taken by something else, or by an adapter folder with other files in it.
     """
     folder = Path(folder).absolute()
-    if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AdapterFileError(f"{folder} exists and is not an adapter folder. Remedy: give another path")
+    _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     blob = save_tensors(tensors, metadata={"format": "pt"})
     info = info.model_copy(update={"tensors_sha256": hashlib.sha256(blob).hexdigest()})
@@ -81,7 +80,7 @@ def write_folder(folder: Path, info: AdapterFile, tensors: dict[str, Tensor], ca
         scratch.chmod(0o755)
         (scratch / TENSORS).write_bytes(blob)
         (scratch / CONFIG).write_text(json.dumps(info.model_dump(), indent=2, sort_keys=True) + "\n")
-        (scratch / CARD).write_text(card)
+        (scratch / CARD).write_text(card, encoding="utf-8")
         _swap(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -111,6 +110,17 @@ def read_folder(folder: Path) -> tuple[AdapterFile, dict[str, Tensor]]:
         return info, load_tensors(blob)
     except (OSError, SafetensorError) as error:
         raise AdapterFileError(f"{folder / TENSORS} cannot be read ({error}). Remedy: copy the folder again") from None
+
+
+def _check_replaceable(folder: Path) -> None:
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not found and (folder.is_dir() or not folder.exists()):
+        return
+    if CONFIG not in found:
+        raise AdapterFileError(f"{folder} exists and is not an adapter folder. Remedy: give another path")
+    others = sorted(found - {CONFIG, TENSORS, CARD})
+    if others:
+        raise AdapterFileError(f"{folder} also holds {', '.join(others)}, which would be lost. Remedy: another path")
 
 
 def _swap(scratch: Path, folder: Path) -> None:

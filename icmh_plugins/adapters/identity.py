@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from icmh_plugins.adapters.activate import use_adapter
 from icmh_plugins.adapters.host import require_host, unwrap
+from icmh_plugins.adapters.modes import evaluating
 from icmh_plugins.adapters.slot import hooks_removed
 from icmh_plugins.codecs.entropy import has_tables
 from icmh_plugins.codecs.fingerprint import base_fingerprint
@@ -48,7 +48,7 @@ def verify_identity(model: nn.Module, size: tuple[int, int] = (256, 384)) -> Ide
         raise CodecError("the codec has no entropy tables. Remedy: model.update() before verify_identity")
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     image = image.to(next(root.parameters()))
-    with _evaluating(root), torch.no_grad():
+    with evaluating(root):
         with use_adapter(root, None):
             ours = _round_trip(root, image)
         with hooks_removed(root):
@@ -81,14 +81,3 @@ def _flatten(strings: Any) -> Iterator[bytes]:
         return
     for item in strings.values() if isinstance(strings, dict) else strings:
         yield from _flatten(item)
-
-
-@contextmanager
-def _evaluating(root: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in root.modules()}
-    root.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -376,3 +376,18 @@ def test_the_table_tells_sites_adapters_and_costs(codec, snapshot):
     assert "sfma *" not in text.splitlines()[2]
     assert json.loads(json.dumps(table.to_dict()))["rows"][0]["site"] == "g_a.1"
     assert repr(describe(copy.deepcopy(codec))) == text
+
+
+def test_describing_trains_nothing(codec, snapshot):
+    class Normalised(Adapter):
+        def __init__(self, site, config):
+            super().__init__(site, config)
+            self.norm, self.drop = nn.BatchNorm2d(site.channels), nn.Dropout()
+
+        def forward(self, x):
+            return self.drop(self.norm(x))
+
+    attach_adapter(codec.train(), Normalised)
+    before = snapshot(codec)
+    describe(codec)
+    assert snapshot(codec) == before

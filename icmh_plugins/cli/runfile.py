@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, model_validator
 
 from icmh_plugins._config import FrozenConfig, validate_config
-from icmh_plugins.errors import ConfigError, DataError
+from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.registry import catalog
 from icmh_plugins.training.config import FitConfig
 
@@ -71,12 +71,6 @@ class RunFile(FrozenConfig):
     out: str
     device: str = "auto"
     tensorboard: bool = False
-
-    @model_validator(mode="after")
-    def _something_to_train(self) -> RunFile:
-        if self.adapter is None and self.fit.trainable == "adapter":
-            raise ValueError("there is no adapter to train. Remedy: adapter: sfma, or fit.trainable: codec")
-        return self
 
     def to_yaml(self) -> str:
         """The whole run as a run file, defaults included."""
@@ -148,15 +142,28 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _validate(values: Mapping[str, Any]) -> RunFile:
+    _check_keys(values)
     sections = {}
     for key, section in _SECTIONS.items():
-        given = values.get(key)
-        if given is None:
+        if values.get(key) is None:
             continue
-        if not isinstance(given, dict):
-            raise ConfigError(f"section {key!r} of the run file must be a mapping, got {given!r}")
-        sections[key] = validate_config(section, given, owner=f"section {key!r} of the run file")
-    return validate_config(RunFile, {**values, **sections}, owner="the run file")
+        if not isinstance(values[key], dict):
+            raise ConfigError(f"section {key!r} of the run file must be a mapping, got {values[key]!r}")
+        sections[key] = validate_config(section, values[key], owner=f"section {key!r} of the run file")
+    run = validate_config(RunFile, {**values, **sections}, owner="the run file")
+    if run.adapter is None and run.fit.trainable == "adapter":
+        raise ConfigError("there is no adapter to train. Remedy: adapter=sfma, or fit.trainable=codec")
+    return run
+
+
+def _check_keys(values: Mapping[str, Any]) -> None:
+    known = RunFile.model_fields
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"the run file has no option {key!r}.{suggest(str(key), known)}")
+    missing = [key for key, field in known.items() if field.is_required() and values.get(key) is None]
+    if missing:
+        raise ConfigError(f"the run file lacks {', '.join(missing)}. Remedy: add it there, or give it as key=value")
 
 
 def _check_names(run: RunFile) -> None:

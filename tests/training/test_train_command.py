@@ -125,6 +125,7 @@ def test_ctrl_c_says_how_to_go_on(place, command, monkeypatch):
         ("adapter=sfna", "Did you mean 'sfma'?"),
         ("adapter.nmae=sfma", "Did you mean 'name'?"),
         ("adapter.preset=adapt-icnh", "Did you mean 'adapt-icmh'?"),
+        ("out=null", "the run file lacks out."),
         ("adapter=null", "no adapter to train"),
         ("adapter.load=run", "either 'name'"),
         ("task=humann", "Did you mean 'human'?"),

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from icmh_plugins._deps import require
 from icmh_plugins.errors import CodecError
 
 _NESTED: Final = ("network", "state_dict", "model_state_dict")
@@ -20,7 +19,7 @@ _HALF: Final = (torch.float16, torch.bfloat16)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The weights in a ``.safetensors`` file or a file of `torch.save`, with the key names CompressAI uses now.
+    """The weights in a ``.safetensors`` file or a file of `torch.save`.
 
     Looks under the keys "network", "state_dict" and "model_state_dict", strips ``module.`` prefixes, and widens
     half-precision tensors to float32.
@@ -36,8 +35,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise CodecError(f"checkpoint {path} holds no weights: looked at its top level and under {', '.join(_NESTED)}.")
-    renamed = require("compressai.zoo", "reading a codec checkpoint").load_state_dict(content)
-    return {key: value.float() if value.dtype in _HALF else value for key, value in renamed.items()}
+    return {
+        key.removeprefix("module."): value.float() if value.dtype in _HALF else value for key, value in content.items()
+    }
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

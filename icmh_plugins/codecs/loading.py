@@ -75,7 +75,9 @@ def _from_weights(architecture: str, checkpoint: str | os.PathLike[str]) -> nn.M
     known = _architectures()
     if architecture not in known:
         raise CodecError(f"CompressAI has no architecture {architecture!r}.{suggest(architecture, known)}")
-    return _load(known[architecture].from_state_dict, checkpoint, architecture)
+    # Only for CompressAI's own codecs: "downsample", which it renames, is a present name in others (STF).
+    rename = require("compressai.zoo", "a codec of CompressAI").load_state_dict
+    return _load(lambda weights: known[architecture].from_state_dict(rename(weights)), checkpoint, architecture)
 
 
 def _from_zoo(architecture: str, quality: int) -> nn.Module:

@@ -77,6 +77,18 @@ def test_any_factory(tmp_path):
     assert same(load_codec("icmh_plugins.testing.toys:tuple_codec", tmp_path / "toy.pth"), toy)
 
 
+def codec_with_a_downsample():
+    toy = TOYS["tuple"]()
+    toy.g_s7.downsample = torch.nn.Linear(1, 1)
+    return toy
+
+
+def test_names_that_compressai_used_once_are_kept_in_other_codecs(tmp_path):
+    codec = codec_with_a_downsample()
+    torch.save({f"module.{key}": value for key, value in codec.state_dict().items()}, tmp_path / "codec.pth")
+    assert same(load_codec(f"{__name__}:codec_with_a_downsample", tmp_path / "codec.pth"), codec)
+
+
 def test_shipped_codecs_are_read_from_the_package(model, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "_shipped_folder", lambda: tmp_path)
     save_file(model.state_dict(), tmp_path / "mbt2018-mean-n12m16-q1.safetensors")

@@ -23,7 +23,6 @@ _OPTIONS = ClassificationConfig(
     std=(128 / 255,) * 3,
     layers=("blocks.2", "blocks.4", "blocks.6"),
     normalise="relative",
-    logits_weight=0.2,
 )
 
 

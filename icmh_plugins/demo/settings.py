@@ -24,7 +24,7 @@ class Settings:
     count: int | None = None
     side: int = 224
     steps: int = 300
-    batch_size: int = 4
+    batch_size: int = 6
     crop: int = 128
 
 

@@ -18,7 +18,8 @@ from icmh_plugins.demo.settings import Settings
 from icmh_plugins.training.fit import fit
 
 CODEC, RATE, NAME = "mbt2018-mean-n64m96-q3", "q3", "sfma-live"
-_LMBDA, _LR, _MIDDLE = 1.0, 2e-3, 32
+_ADAPTER = {"middle_dim": 32}
+_RECIPE = {"lmbda": 1.0, "lr": 1e-3, "warmup": 20, "log_every": 1}
 _REPEAT = 16  # a picture gives many crops, so an epoch holds it as often
 
 
@@ -77,11 +78,11 @@ def train(
     seen, unseen = split(pictures)
     codec = load_codec(CODEC)
     torch.manual_seed(seed)
-    attach_adapter(codec, "sfma", name=NAME, middle_dim=_MIDDLE)
+    attach_adapter(codec, "sfma", name=NAME, **_ADAPTER)
     _, before = code(codec, classifier, unseen, out, rate=RATE, codec="fresh", name=NAME, progress=False)
     run = fit(
-        codec, classifier, seen * _REPEAT, lmbda=_LMBDA, out=out / "training", progress=progress, lr=_LR, seed=seed,
-        steps=settings.steps, batch_size=settings.batch_size, crop=settings.crop, log_every=1,
+        codec, classifier, seen * _REPEAT, out=out / "training", progress=progress, seed=seed,
+        steps=settings.steps, batch_size=settings.batch_size, crop=settings.crop, **_RECIPE,
     )  # fmt: skip
     _, after = code(codec, classifier, unseen, out, rate=RATE, codec="live", name=NAME, progress=False)
     verify_identity(codec)
@@ -91,7 +92,7 @@ def train(
         trained_on=tuple(sample["name"] for sample in seen),
         measured_on=tuple(sample["name"] for sample in unseen),
         log=run.history,
-        lmbda=_LMBDA,
+        lmbda=_RECIPE["lmbda"],
         before=before,
         after=after,
         adapter=out / "training" / NAME,

@@ -41,6 +41,8 @@ def disable_adapters(model: nn.Module) -> Iterator[nn.Module]:
 def use_adapter(model: nn.Module, name: str | Iterable[str] | None) -> Iterator[nn.Module]:
     """Within the context `name` is active for this thread only; other threads are not disturbed.
 
+    Threads started within it, such as those of `DataParallel` on several devices, see the shared setting.
+
     Compiled modules follow. With torch before 2.14 they do so outside the compiled graph, which ``fullgraph=True``
     refuses; `set_adapter` is followed there as well.
     """

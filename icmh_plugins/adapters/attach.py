@@ -22,7 +22,7 @@ from icmh_plugins.adapters.host import (
     unwrap,
 )
 from icmh_plugins.adapters.placement import choose_sites, on_entropy_side
-from icmh_plugins.adapters.slot import install_slot, is_slot_key, remove_slot, slots
+from icmh_plugins.adapters.slot import install_slot, remove_slot, slots
 from icmh_plugins.codecs.fingerprint import base_fingerprint
 from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.selection import SiteChoice
@@ -167,10 +167,6 @@ def _resolve(adapter: str | type[Adapter]) -> tuple[str, type[Adapter]]:
 def _make_host(root: nn.Module, profile: CodecProfile) -> AdapterHost:
     flags = {name: parameter.requires_grad for name, parameter in root.named_parameters()}
     host = AdapterHost(profile, base_fingerprint(root, recompute=True), flags)
-    host.handles = (
-        root.register_state_dict_post_hook(_strip_slots),
-        root.register_load_state_dict_post_hook(_forget_slots),
-    )
     set_host(root, host)
     return host
 
@@ -186,8 +182,6 @@ def _like(adapter: nn.Module, module: nn.Module, root: nn.Module) -> nn.Module:
 def _restore(root: nn.Module, host: AdapterHost) -> None:
     for name, parameter in root.named_parameters():
         parameter.requires_grad_(host.requires_grad.get(name, parameter.requires_grad))
-    for handle in host.handles:
-        handle.remove()
     set_host(root, None)
 
 
@@ -200,13 +194,3 @@ def _recompile(root: nn.Module) -> None:
 
 def _is_compiled(module: nn.Module) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None or "_orig_mod" in module._modules
-
-
-def _strip_slots(module: nn.Module, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
-    for table in (state_dict, getattr(state_dict, "_metadata", {})):
-        for key in [key for key in table if key.startswith(prefix) and is_slot_key(key)]:
-            del table[key]
-
-
-def _forget_slots(module: nn.Module, incompatible: Any) -> None:
-    incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if not is_slot_key(key)]

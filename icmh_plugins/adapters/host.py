@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from icmh_plugins.adapters.slot import Activation, active_names, slots
 from icmh_plugins.codecs.sites import SLOT, CodecProfile, Side, Site
@@ -53,7 +52,6 @@ class AdapterHost:
         requires_grad: The base parameters' flags before that, restored when the last adapter goes.
         activation: The active names, shared with the slots.
         records: Adapters by name, in order of attaching.
-        handles: Those of the root's state-dict hooks.
     """
 
     profile: CodecProfile
@@ -61,7 +59,6 @@ class AdapterHost:
     requires_grad: dict[str, bool]
     activation: Activation = field(default_factory=Activation)
     records: dict[str, AdapterRecord] = field(default_factory=dict)
-    handles: tuple[RemovableHandle, ...] = ()
 
     @property
     def active(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icmh_plugins.adapters.base import Adapter, AdapterConfig
-from icmh_plugins.adapters.kernels import depthwise, rfft2
+from icmh_plugins.adapters.kernels import depthwise, memory_format_of, pointwise, relayout, rfft2
 from icmh_plugins.codecs.sites import Site
 
 Variant = Literal["parallel", "sma", "fma", "fma_sma", "sma_fma", "sma_sma"]
@@ -62,8 +62,9 @@ class SFMA(Adapter):
     def __init__(self, site: Site, config: SFMAConfig) -> None:
         super().__init__(site, config)
         self.factor, self.fft_norm = config.adapt_factor, config.fft_norm
-        self.sequential = config.variant in ("fma_sma", "sma_fma")
         self.branches = _BRANCHES[config.variant]
+        sequential = config.variant in ("fma_sma", "sma_fma")
+        self.stages = tuple((prefix,) for prefix in self.branches) if sequential else (self.branches,)
         for prefix in self.branches:
             layers = _frequency_layers if prefix == "f" else _spatial_layers
             for name, layer in layers(site.channels, config.middle_dim).items():
@@ -72,29 +73,34 @@ class SFMA(Adapter):
                 _zero(self.get_submodule(f"{prefix}_up"))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Modulate a feature map (B, C, H, W) of any size; shape and dtype are kept."""
+        """Modulate a feature map (B, C, H, W) of any size; shape, dtype and memory format are kept."""
         y = x if torch.is_autocast_enabled(x.device.type) else x.to(next(self.parameters()).dtype)
-        if self.sequential:
-            for prefix in self.branches:
-                y = y + self.factor * self._branch(prefix, y)
-        else:
-            y = y + self.factor * sum(self._branch(prefix, y) for prefix in self.branches)
+        for stage in self.stages:
+            y = torch.add(y, self._change(stage, y), alpha=self.factor)
         return y.to(x.dtype)
 
-    def _branch(self, prefix: str, x: Tensor) -> Tensor:
-        return self._frequency(x) if prefix == "f" else self._spatial(prefix, x)
+    def _change(self, stage: tuple[str, ...], x: Tensor) -> Tensor:
+        """The sum of some branches: their up-projections are one of their middle maps side by side."""
+        y = relayout(x, torch.channels_last)
+        middle = [self._frequency(y) if prefix == "f" else self._spatial(prefix, y) for prefix in stage]
+        ups = [self.get_submodule(f"{prefix}_up") for prefix in stage]
+        weight, bias = torch.cat([up.weight for up in ups], 1), torch.stack([up.bias for up in ups]).sum(0)
+        change = pointwise(torch.relu(torch.cat(middle, 1)), weight, bias)
+        return relayout(change, memory_format_of(x))
 
     def _spatial(self, prefix: str, x: Tensor) -> Tensor:
-        down1, down2, dw, up = (getattr(self, f"{prefix}_{n}") for n in ("down1", "down2", "dw", "up"))
-        return up(torch.relu(depthwise(down1(x), dw.weight, dw.bias) * down2(x)))
+        down1, down2, dw = (self.get_submodule(f"{prefix}_{name}") for name in ("down1", "down2", "dw"))
+        filtered = depthwise(pointwise(x, down1.weight, down1.bias), dw.weight, dw.bias)
+        return filtered * pointwise(x, down2.weight, down2.bias)
 
     def _frequency(self, x: Tensor) -> Tensor:
-        h = self.f_down(x)
+        planes, last = torch.contiguous_format, torch.channels_last
+        h = relayout(pointwise(x, self.f_down.weight, self.f_down.bias), planes)
         with torch.autocast(x.device.type, enabled=False):
             spectrum = rfft2(h.to(self.f_dw.weight.dtype), self.fft_norm)
-            gate = torch.sigmoid(self.f_inter(torch.relu(self.f_dw(spectrum.abs()))))
-            h = torch.fft.irfft2(gate * spectrum, s=h.shape[-2:], norm=self.fft_norm)
-        return self.f_up(torch.relu(h))
+            gate = torch.relu(self.f_dw(relayout(spectrum.abs(), last)))
+            gate = torch.sigmoid(relayout(pointwise(gate, self.f_inter.weight, self.f_inter.bias), planes))
+            return relayout(torch.fft.irfft2(gate * spectrum, s=h.shape[-2:], norm=self.fft_norm), last)
 
 
 _BRANCHES: dict[str, tuple[str, ...]] = {

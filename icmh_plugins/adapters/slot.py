@@ -62,7 +62,10 @@ def override(activation: Activation, names: tuple[str, ...]) -> Iterator[None]:
 
 
 class Slot(nn.Module):
-    """Named adapters of one module, at its output ("after") or its input ("before")."""
+    """Named adapters of one module, at its output ("after") or its input ("before").
+
+    It has no state of its own in state dicts, so that the codec and all its parts keep exactly the base's keys.
+    """
 
     def __init__(self, activation: Activation) -> None:
         super().__init__()
@@ -71,6 +74,11 @@ class Slot(nn.Module):
         self.entries: dict[str, tuple[str, Site]] = {}
         # Unpickling a handle keeps torch from giving its id to a new hook of another process, which would replace ours.
         self.handles: tuple[RemovableHandle, ...] = ()
+        self.register_load_state_dict_post_hook(_miss_nothing)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Nothing: whoever asks for the state of the codec, or of a part of it, gets the base's."""
+        return {}
 
     def forward(self, x: Any) -> Any:
         """Return the input: some modules call all their children in turn."""
@@ -143,9 +151,8 @@ def slots(model: nn.Module) -> Iterator[tuple[nn.Module, Slot]]:
             yield module, slot
 
 
-def is_slot_key(key: str) -> bool:
-    """Whether a state-dict key belongs to a slot."""
-    return SLOT in key.split(".")
+def _miss_nothing(slot: nn.Module, incompatible: Any) -> None:
+    incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if SLOT not in key.split(".")]
 
 
 def _adapt_input(module: nn.Module, args: tuple[Any, ...]) -> Any:

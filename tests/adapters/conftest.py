@@ -88,7 +88,7 @@ def snapshot():
             "modules": [(path, type(module), module.training) for path, module in model.named_modules()],
             "hooks": [(path, _hooks(module)) for path, module in model.named_modules()],
             "attributes": {path: sorted(vars(module)) for path, module in model.named_modules()},
-            "adapter tensors": [[_digest(t) for t in slot.state_dict().values()] for _, slot in slots(model)],
+            "adapter tensors": [[_digest(t) for t in slot.adapters.state_dict().values()] for _, slot in slots(model)],
             "adapters": None if host is None else (dict(host.records), host.activation.names, host.fingerprint),
             "random state": _digest(torch.get_rng_state()),
         }

@@ -99,6 +99,9 @@ def test_the_state_dict_is_the_base_s_and_loads_both_ways(build, image, train):
         assert torch.equal(model(image)["x_hat"], adapted)
         set_adapter(model, None)
         assert torch.equal(model(image)["x_hat"], stock(image)["x_hat"])
+        for (name, part), (_, bare) in zip(model.named_children(), stock.named_children(), strict=True):
+            assert list(part.state_dict()) == list(bare.state_dict()), name
+            nn.Module.load_state_dict(part, bare.state_dict(), strict=True)
     spoiled = {**state, "g_a.1._icmh_slot.adapters.after_sfma.s_up.bias": torch.zeros(1)}
     with pytest.raises(RuntimeError, match="Unexpected key"):
         stock.load_state_dict(spoiled, strict=True)

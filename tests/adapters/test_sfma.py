@@ -109,8 +109,8 @@ def test_sequential_variants_pass_one_branch_s_result_to_the_other(variant):
     module = sfma(variant=variant, init="paper", middle_dim=4)
     first, second = module.branches
     x = torch.randn(1, 6, 8, 8)
-    y = x + module._branch(first, x)
-    torch.testing.assert_close(module(x), y + module._branch(second, y))
+    y = x + module._change((first,), x)
+    torch.testing.assert_close(module(x), y + module._change((second,), y))
 
 
 def test_the_factor_scales_the_change():

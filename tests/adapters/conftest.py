@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 
 import pytest
@@ -24,18 +25,19 @@ def single_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=CODECS)
-def build(request):
-    """Builds one of the codecs; a test with it runs for every codec."""
+@pytest.fixture(scope="session", params=CODECS)
+def built(request):
+    model = CODECS[request.param]()
+    for module in model.modules():
+        if "MaskedConv2d" in (cls.__name__ for cls in type(module).__mro__):
+            module.weight.data *= module.mask  # which its first forward would do
+    return model
 
-    def make():
-        model = CODECS[request.param]()
-        for module in model.modules():
-            if "MaskedConv2d" in (cls.__name__ for cls in type(module).__mro__):
-                module.weight.data *= module.mask  # which its first forward would do
-        return model
 
-    return make
+@pytest.fixture
+def build(built):
+    """Gives a new codec at each call; a test with it runs for every codec."""
+    return lambda: copy.deepcopy(built)
 
 
 @pytest.fixture

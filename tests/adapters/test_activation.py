@@ -13,7 +13,6 @@ from icmh_plugins.adapters.base import Adapter
 from icmh_plugins.adapters.bottleneck import Bottleneck
 from icmh_plugins.adapters.describe import Description, describe
 from icmh_plugins.adapters.host import adapter_modules, host_of
-from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.sites import CodecProfile, Site
 from icmh_plugins.errors import AdapterError, CodecError, ConfigError, SiteError, UnknownPluginError
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
@@ -340,9 +339,9 @@ def test_a_profile_written_by_hand(codec, image):
 # Table
 
 
-def test_a_dry_run_leaves_no_trace(build, snapshot):
-    model = build()
-    profile_of(model)
+@pytest.mark.parametrize("name", ["tuple", "token"])
+def test_a_dry_run_leaves_no_trace(name, snapshot):
+    model = TOYS[name]()
     before = snapshot(model)
     planned = attach_adapter(model, "sfma", dry_run=True, **SMALL)
     assert snapshot(model) == before

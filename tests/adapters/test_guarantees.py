@@ -177,13 +177,10 @@ def test_what_encoder_and_decoder_share_is_out_of_reach(build, snapshot):
                 attach_adapter(model, "sfma", sites=sites)
     assert snapshot(model) == before
 
-
-def test_default_sites_lie_in_the_transforms(build):
-    model = build()
     attach_adapter(model, "sfma", **SMALL)
     sites = host_of(model).records["sfma"].sites
     assert {site.side for site in sites} == {"analysis", "synthesis"}
-    assert not {site.path for site in sites} & {site.path for site in entropy_sites(model)}
+    assert not {site.path for site in sites} & {site.path for site in shared}
     assert not any(site.path.startswith(probe(model).entropy_modules) for site in sites)
 
 

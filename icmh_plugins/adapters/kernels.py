@@ -10,10 +10,11 @@ While compiling or exporting, and on other devices, the plain operations are use
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -26,8 +27,16 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.conv2d(x, weight, bias)
     batch, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(batch * height, 1, width, channels)  # every row an image of a larger batch
-    out = F.conv2d(rows.permute(0, 3, 1, 2), weight, bias)
+    out = F.conv2d(rows.permute(0, 3, 1, 2), weight)
+    out.add_(bias.to(out.dtype)[:, None, None])  # not in the convolution, whose sum for the bias's gradient is crude
     return out.permute(0, 2, 3, 1).reshape(batch, height, width, len(weight)).permute(0, 3, 1, 2)
+
+
+def fan(x: Tensor, layers: Sequence[nn.Conv2d]) -> list[Tensor]:
+    """What each of several 1x1 convolutions gives for `x`, as one convolution."""
+    weight, bias = torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+    parts = pointwise(x, weight, bias).split([layer.out_channels for layer in layers], 1)
+    return [part.contiguous(memory_format=torch.channels_last) for part in parts] if _tuned(x) else list(parts)
 
 
 def relayout(x: Tensor, memory_format: torch.memory_format) -> Tensor:

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icmh_plugins.adapters.base import Adapter, AdapterConfig
-from icmh_plugins.adapters.kernels import depthwise, memory_format_of, pointwise, relayout, rfft2
+from icmh_plugins.adapters.kernels import depthwise, fan, memory_format_of, pointwise, relayout, rfft2
 from icmh_plugins.codecs.sites import Site
 
 Variant = Literal["parallel", "sma", "fma", "fma_sma", "sma_fma", "sma_sma"]
@@ -80,28 +80,31 @@ class SFMA(Adapter):
         return y.to(x.dtype)
 
     def _change(self, stage: tuple[str, ...], x: Tensor) -> Tensor:
-        """The sum of some branches: their up-projections are one of their middle maps side by side."""
-        y = relayout(x, torch.channels_last)
-        middle = [self._frequency(y) if prefix == "f" else self._spatial(prefix, y) for prefix in stage]
+        """The sum of some branches. Down-projections run as one; an up-projection of middle maps side by side sums."""
+        layers = [self.get_submodule(name) for prefix in stage for name in _DOWNS[prefix]]
+        downs = iter(fan(relayout(x, torch.channels_last), layers))
+        middle = [
+            self._frequency(next(downs)) if p == "f" else self._spatial(p, next(downs), next(downs)) for p in stage
+        ]
         ups = [self.get_submodule(f"{prefix}_up") for prefix in stage]
         weight, bias = torch.cat([up.weight for up in ups], 1), torch.stack([up.bias for up in ups]).sum(0)
-        change = pointwise(torch.relu(torch.cat(middle, 1)), weight, bias)
+        change = pointwise(torch.cat(middle, 1).relu_(), weight, bias)
         return relayout(change, memory_format_of(x))
 
-    def _spatial(self, prefix: str, x: Tensor) -> Tensor:
-        down1, down2, dw = (self.get_submodule(f"{prefix}_{name}") for name in ("down1", "down2", "dw"))
-        filtered = depthwise(pointwise(x, down1.weight, down1.bias), dw.weight, dw.bias)
-        return filtered * pointwise(x, down2.weight, down2.bias)
+    def _spatial(self, prefix: str, filtered: Tensor, gate: Tensor) -> Tensor:
+        dw = self.get_submodule(f"{prefix}_dw")
+        return depthwise(filtered, dw.weight, dw.bias) * gate
 
-    def _frequency(self, x: Tensor) -> Tensor:
+    def _frequency(self, h: Tensor) -> Tensor:
         planes, last = torch.contiguous_format, torch.channels_last
-        h = relayout(pointwise(x, self.f_down.weight, self.f_down.bias), planes)
-        with torch.autocast(x.device.type, enabled=False):
-            spectrum = rfft2(h.to(self.f_dw.weight.dtype), self.fft_norm)
+        with torch.autocast(h.device.type, enabled=False):
+            spectrum = rfft2(relayout(h.to(self.f_dw.weight.dtype), planes), self.fft_norm)
             gate = torch.relu(self.f_dw(relayout(spectrum.abs(), last)))
             gate = torch.sigmoid(relayout(pointwise(gate, self.f_inter.weight, self.f_inter.bias), planes))
             return relayout(torch.fft.irfft2(gate * spectrum, s=h.shape[-2:], norm=self.fft_norm), last)
 
+
+_DOWNS = {"s": ("s_down1", "s_down2"), "s2": ("s2_down1", "s2_down2"), "f": ("f_down",)}
 
 _BRANCHES: dict[str, tuple[str, ...]] = {
     "parallel": ("s", "f"),

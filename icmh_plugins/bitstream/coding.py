@@ -16,7 +16,7 @@ from icmh_plugins.bitstream.header import Header
 from icmh_plugins.bitstream.identity import check_identity, identity
 from icmh_plugins.bitstream.inputs import checked_batch, checked_bytes
 from icmh_plugins.bitstream.nested import Nested, fill
-from icmh_plugins.bitstream.plan import Plan, compress, plan_of
+from icmh_plugins.bitstream.plan import Plan, compress, decodes_itself, plan_of
 from icmh_plugins.bitstream.runtime import coding_mode, device_of
 from icmh_plugins.bitstream.synthesis import decode_views
 from icmh_plugins.bitstream.views import OWN, ViewPlan, adapters_in_use, planned_views
@@ -87,7 +87,7 @@ def decode(
     Raises:
         StreamError: The stream is damaged or too large, or an adapter it needs is missing or another.
         BaseMismatchError: The stream was made with another base or other tables.
-        CodecError: The model makes no streams, has no tables, or is not float32.
+        CodecError: The model makes no streams, has no tables, is not float32, or cannot decode its own streams.
         AdapterError: A view is unknown.
     """
     root, stream = unwrap(model), unpack(checked_bytes(data))
@@ -116,11 +116,19 @@ def _decode_image(
             images = decode_views(model, fill(header.layout, iter(strings)), _sizes(header.shape), views)
     except IcmhError:
         raise
-    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError) as error:
-        raise StreamError(
-            f"the stream is damaged or too large: {type(model).__name__} failed on it ({error})"
-        ) from error
+    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError) as error:
+        raise _failure(model, plan, error) from error
     return {view: _checked_image(image, header, view) for view, image in images.items()}
+
+
+def _failure(model: nn.Module, plan: Plan, error: Exception) -> IcmhError:
+    name = type(model).__name__
+    if decodes_itself(model, plan):
+        return StreamError(f"the stream is damaged or too large: {name} failed on it ({error})")
+    return CodecError(
+        f"{name}.decompress() fails on what its own compress() makes ({type(error).__name__}: {error}): not the stream "
+        "is at fault. Remedy: correct the codec's code, or decode on a machine where it works"
+    )
 
 
 def _checked_image(image: Tensor, header: Header, view: str) -> Tensor:

@@ -6,6 +6,8 @@ read (see `coder.with_margin`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -116,14 +118,31 @@ def compress(model: nn.Module, image: torch.Tensor) -> tuple[Nested, list[bytes]
     return layout_of(out["strings"]), strings, plain(out["shape"])
 
 
+def decodes_itself(model: nn.Module, plan: Plan) -> bool:
+    """Whether the codec without adapters decodes a stream of its own; if not, a stream that fails is not to blame."""
+    try:
+        with _grey_image(model, plan.side) as image:
+            out = model.compress(image)
+            model.decompress(out["strings"], out["shape"])
+    except Exception:
+        return False
+    return True
+
+
 def _dry_run(model: nn.Module) -> Plan:
     multiple, minimum = pad_multiple(model), max(min_size(model), 1)
     side = padded_side(1, multiple, minimum)
-    image = torch.full((1, 3, side, side), 0.5, device=device_of(model))
-    explain = f"The base codec itself ({type(model).__name__}) gives them for a grey image: its weights are damaged."
-    base = use_adapter(model, None) if host_of(model) else torch.no_grad()
-    with base, SymbolGuard(lambda: explain), watched(model) as watch:
+    with _grey_image(model, side) as image, watched(model) as watch:
         layout, strings, shape = compress(model, image)
         symbols = sum(part.numel() for part in model(image)["likelihoods"].values())
     direct = tuple(string not in watch.made and is_coder_string(string) for string in strings)
     return Plan(multiple, minimum, side, shape, layout, Fraction(symbols, side * side), direct)
+
+
+@contextmanager
+def _grey_image(model: nn.Module, side: int) -> Iterator[torch.Tensor]:
+    """A square to code while only the base is active."""
+    explain = f"The base codec itself ({type(model).__name__}) gives them for a grey image: its weights are damaged."
+    base = use_adapter(model, None) if host_of(model) else nullcontext()
+    with base, SymbolGuard(lambda: explain):
+        yield torch.full((1, 3, side, side), 0.5, device=device_of(model))

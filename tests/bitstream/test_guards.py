@@ -12,7 +12,7 @@ import icmh_plugins as icmh
 from icmh_plugins.bitstream.coder import with_margin
 from icmh_plugins.bitstream.container import Stream, pack, unpack
 from icmh_plugins.bitstream.nested import fill
-from icmh_plugins.errors import BaseMismatchError, NumericalError, StreamError
+from icmh_plugins.errors import BaseMismatchError, CodecError, NumericalError, StreamError
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
 
 ALL = {**TOYS, **COMPRESSAI_MODELS}
@@ -122,6 +122,17 @@ def test_codecs_that_call_the_coder_directly_read_forged_strings_safely(name, pi
     for change in (swap, shorten, zeros):
         with pytest.raises(StreamError):
             icmh.decode(model, forged(data, change))
+
+
+@pytest.mark.parametrize("error", [AttributeError("no attribute 'clamp_'"), AssertionError("no CUDA")], ids=repr)
+def test_a_codec_that_cannot_decode_is_blamed_instead_of_the_stream(codec, picture, error):
+    def decompress(strings, shape):
+        raise error
+
+    data = icmh.encode(codec, picture(8, 8))
+    codec.decompress = decompress
+    with pytest.raises(CodecError, match=rf"MeanScaleHyperprior.*its own compress.*{error}.*not the stream"):
+        icmh.decode(codec, data)
 
 
 def test_a_decoder_with_other_arithmetic_is_noticed(codec, picture):

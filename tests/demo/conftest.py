@@ -33,17 +33,20 @@ def adapters(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def demo(adapters):
-    """Run `icmh demo --quick` with further arguments; every connection to a network is an error."""
+    """Run `icmh demo --quick` with further arguments; while it runs, every connection to a network is an error."""
 
     def refuse(*arguments):
         raise AssertionError(f"the demo must not use the network, and wanted {arguments}")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "shipped_adapter", lambda name: adapters / name)
-        for verb in ("connect", "connect_ex", "sendto"):
-            patch.setattr(socket.socket, verb, refuse)
-        patch.setattr(socket, "getaddrinfo", refuse)
-        yield lambda *arguments: CliRunner().invoke(app, ["demo", "--quick", *map(str, arguments)])
+    def run(*arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(session, "shipped_adapter", lambda name: adapters / name)
+            for verb in ("connect", "connect_ex", "sendto"):
+                patch.setattr(socket.socket, verb, refuse)
+            patch.setattr(socket, "getaddrinfo", refuse)
+            return CliRunner().invoke(app, ["demo", "--quick", *map(str, arguments)])
+
+    return run
 
 
 @pytest.fixture(scope="package")

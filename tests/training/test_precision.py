@@ -33,10 +33,10 @@ def dtypes(codec, watched):
 
 def test_entropy_models_and_spectra_see_float32(codec, task, pictures, quick):
     sfma = next(iter(adapter_modules(codec, "sfma").values()))
-    inner = {"transform": codec.g_a[2], "spatial": sfma.s_up, "spectrum": sfma.f_dw, "hyper": codec.h_a[0]}
+    inner = {"transform": codec.g_a[2], "spectrum": sfma.f_dw, "hyper": codec.h_a[0]}
     seen = dtypes(codec, {**inner, **entropy_modules(codec), "classifier": task.network.network[4]})
     fit(codec, task, pictures, **{**quick, "steps": 2}, **LOW)
-    assert seen["transform"] == seen["spatial"] == seen["classifier"] == {torch.bfloat16}
+    assert seen["transform"] == seen["classifier"] == {torch.bfloat16}
     assert seen["spectrum"] == seen["hyper"] == {torch.float32}
     assert all(seen[path] == {torch.float32} for path in entropy_modules(codec))
     assert all(p.dtype == torch.float32 for p in codec.parameters())

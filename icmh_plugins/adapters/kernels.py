@@ -90,12 +90,15 @@ class _Relayout(torch.autograd.Function):
 
 
 def _transposed(x: Tensor, memory_format: torch.memory_format) -> Tensor:
-    # PyTorch has a fast transposing copy for matrices only: one for each image.
+    # PyTorch's copy is fast from a transposed matrix to a contiguous one: one for each image.
     if x.is_contiguous(memory_format=memory_format):
         return x
     out = torch.empty_like(x, memory_format=memory_format)
-    for target, image in zip(out, x, strict=True):
-        target.flatten(1).t().copy_(image.flatten(1).t())
+    for pair in zip(out, x, strict=True):
+        target, image = (part.flatten(1) for part in pair)
+        if memory_format is torch.channels_last:
+            target, image = target.t(), image.t()
+        target.copy_(image)
     return out
 
 

@@ -22,10 +22,10 @@ _SMOOTHING = 0.06  # of the run's length
 def draw_strip(original: Tensor, base: Coded, adapted: Coded, path: Path) -> None:
     """A picture, the base codec's, and both views of the adapted codec's stream, each with what the classifier says."""
     pictures = {
-        f"Original\n{_said(base.wanted)}": original,
+        f"Original\nuncompressed\n{_said(base.wanted)}": original,
         f"Base codec\n{_measured(base)}": read_image(base.views[HUMAN]),
         f"With SFMA\n{_measured(adapted)}": read_image(adapted.views[MACHINE]),
-        f"The same stream, decoded for people\n{adapted.psnr_human:.1f} dB": read_image(adapted.views[HUMAN]),
+        f"The same stream\ndecoded for people\n{adapted.psnr_human:.1f} dB": read_image(adapted.views[HUMAN]),
     }
     plot_pictures(pictures, path)
 

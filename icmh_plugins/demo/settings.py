@@ -20,7 +20,7 @@ class Settings:
     """
 
     rates: tuple[int, ...] = (1, 2, 3, 4)
-    shown: int = 1
+    shown: int = 3
     count: int | None = None
     side: int = 224
     steps: int = 300

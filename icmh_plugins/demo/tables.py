@@ -79,7 +79,7 @@ def _foot(rows: Sequence[Coded]) -> Text:
 
 
 def _numbers(size: int, psnr: float, distance: float) -> str:
-    return f"{size:>7,}  {psnr:5.2f} dB  {distance:.3f}"
+    return f"{size:>7,} {psnr:4.1f} dB {distance:.3f}"
 
 
 def _means(rows: Sequence[Coded]) -> tuple[str, ...]:

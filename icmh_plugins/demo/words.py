@@ -21,7 +21,7 @@ def opening(results: Results) -> str:
         "Codecs: mbt2018-mean (N = 64, M = 96) at several rates, frozen.\n"
         "Adapters: SFMA as shipped, trained for another network (MobileNetV2).\n"
         "Classifier: EfficientNet-Lite0 with its ImageNet weights.\n\n"
-        "Below, for each picture: bits of its stream file; PSNR and feature distance (0: no difference to the\n"
+        "Below, for each picture: bits of its stream file; PSNR and feature distance (0: no difference to the "
         "classifier) of the decoded picture; the answer (\N{CHECK MARK}: the one on the original).\n"
     )
 
@@ -44,8 +44,8 @@ def closing(results: Results) -> str:
 def look(folder: Path, report: Path) -> str:
     """Where everything is, and how to look at it."""
     return (
-        f"In {folder}: report.html, results.json, streams (.icmh), originals and views (PNG), curves, training "
-        f"(adapter).\nLook at the report:  python -m webbrowser {report.resolve().as_uri()}"
+        f"\nIn {folder}: report.html, results.json, streams/ (.icmh), originals/ and views/ (PNG), curves/, training/ "
+        f"(adapter)\nLook at the report:  python -m webbrowser {report.resolve().as_uri()}"
     )
 
 

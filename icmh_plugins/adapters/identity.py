@@ -15,6 +15,7 @@ from icmh_plugins.adapters.modes import evaluating
 from icmh_plugins.adapters.slot import hooks_removed
 from icmh_plugins.codecs.entropy import has_tables
 from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.padding import min_size, pad, pad_multiple
 from icmh_plugins.errors import CodecError, IdentityError
 
 
@@ -30,8 +31,8 @@ class IdentityReport:
 def verify_identity(model: nn.Module, size: tuple[int, int] = (256, 384)) -> IdentityReport:
     """Check that with adapters off the codec is its recorded base: parameters, strings and pixels, bit for bit.
 
-    The strings and pixels of a seeded picture of `size` (height, width) are made once with adapters off, and once with
-    every hook of this package taken away.
+    A seeded picture of `size` (height, width; padded to what the codec takes) is coded once with adapters off, and
+    once with every hook of this package taken away.
 
     Raises:
         IdentityError: Something differs; the message names the first difference.
@@ -48,6 +49,7 @@ def verify_identity(model: nn.Module, size: tuple[int, int] = (256, 384)) -> Ide
         raise CodecError("the codec has no entropy tables. Remedy: model.update() before verify_identity")
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     image = image.to(next(root.parameters()))
+    image, _ = pad(image, pad_multiple(root), min_size(root))
     with evaluating(root):
         with use_adapter(root, None):
             ours = _round_trip(root, image)

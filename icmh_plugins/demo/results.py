@@ -11,6 +11,7 @@ from typing import Any
 from icmh_plugins._version import __version__
 from icmh_plugins.data.datasets import Sample
 from icmh_plugins.demo.coding import Coded
+from icmh_plugins.demo.equal import bits_at_equal_distance
 from icmh_plugins.demo.training import Training
 from icmh_plugins.demo.workspace import MADE_BY, RESULTS
 from icmh_plugins.evaluation.compare import Comparison
@@ -82,6 +83,7 @@ class Results:
             "seconds": done.seconds,
             "trained_on": list(done.trained_on),
             "measured_on": list(done.measured_on),
+            "base_bits_at_equal_distance": bits_at_equal_distance(self.of("base"), done.after),
             "loss_first_tenth": first,
             "loss_last_tenth": last,
             "before": [self._row(row) for row in done.before],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -17,7 +18,7 @@ from icmh_plugins.demo.extra import PACKAGES, PHOTOGRAPHERS, check_extra
 from icmh_plugins.demo.pictures import load_pictures
 from icmh_plugins.demo.results import Results
 from icmh_plugins.demo.settings import Settings
-from icmh_plugins.demo.training import Training, train
+from icmh_plugins.demo.training import Training, split, train
 from icmh_plugins.evaluation.curves import RateCurve, join
 from icmh_plugins.viz.maps import plot_maps
 from icmh_plugins.viz.report import Picture, write_report
@@ -59,7 +60,8 @@ class Session:
         """
         check_extra(PACKAGES if images else (*PACKAGES, *PHOTOGRAPHERS))
         self.folder, self.settings, self.progress = folder, settings, progress
-        self.pictures = load_pictures(images, settings.count, settings.side)
+        self._load = partial(load_pictures, images, settings.count)
+        self.pictures = self._load(settings.side)
         self.results = Results(folder, self.pictures, seed)
         self._classifier = EfficientNetLite0()
         self._points: dict[str, list[RateCurve]] = {codec: [] for codec in CODECS}
@@ -85,8 +87,9 @@ class Session:
 
     def train(self) -> Training:
         """Train a fresh adapter live."""
-        seed = self.results.seed
-        done = train(self._classifier, self.pictures, self.folder, self.settings, seed, self.progress)
+        _, unseen = split(self.pictures)
+        seen = [sample for side in self.settings.sides for sample in split(self._load(side))[0]]
+        done = train(self._classifier, seen, unseen, self.folder, self.settings, self.results.seed, self.progress)
         self.results.training = done
         figures.draw_training(done.log, done.lmbda, self._figure("training", figures.training_caption(done)))
         for before, after in zip(done.before, done.after, strict=True):

@@ -14,6 +14,7 @@ class Settings:
         shown: The one whose pictures are drawn in the report.
         count: Pictures; None takes all.
         side: Their shorter side, pixels; the classifier looks at pictures of this size.
+        sides: Shorter sides at which live training sees its pictures: few pictures become more at several sizes.
         steps: Of live training.
         batch_size: Crops a step.
         crop: Side of a crop, pixels.
@@ -23,11 +24,12 @@ class Settings:
     shown: int = 3
     count: int | None = None
     side: int = 224
-    steps: int = 300
-    batch_size: int = 6
-    crop: int = 128
+    sides: tuple[int, ...] = (192, 224, 256, 320, 384, 448)
+    steps: int = 500
+    batch_size: int = 4
+    crop: int = 192
 
 
 FULL = Settings()
-QUICK = Settings(rates=(1, 3), count=2, side=176, steps=3, batch_size=2, crop=64)
+QUICK = Settings(rates=(1, 3), count=2, side=176, sides=(176,), steps=3, batch_size=2, crop=64)
 """A look at everything in half a minute; its numbers mean nothing."""

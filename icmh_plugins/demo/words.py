@@ -8,6 +8,7 @@ from statistics import fmean
 
 from icmh_plugins.demo.classifier import DISTANCE
 from icmh_plugins.demo.coding import Coded
+from icmh_plugins.demo.equal import bits_at_equal_distance
 from icmh_plugins.demo.results import Results
 from icmh_plugins.demo.tables import bits, change, same
 from icmh_plugins.demo.training import Training
@@ -37,7 +38,7 @@ def after_training(done: Training) -> str:
 
 def closing(results: Results) -> str:
     """What was shown, in numbers, as far as it was done."""
-    points = [*_coded(results), *(_trained(results.training) if results.training else ())]
+    points = [*_coded(results), *(_trained(results, results.training) if results.training else ())]
     return "\n".join(f"{number}. {point}" for number, point in enumerate(points, 1))
 
 
@@ -67,14 +68,21 @@ def _at_equal_distance(results: Results) -> str:
     return f"At equal feature distance the adapters change the rate by (BD-rate): {rate.text('%')}."
 
 
-def _trained(done: Training) -> list[str]:
+def _trained(results: Results, done: Training) -> list[str]:
     before, after = (fmean(row.distance for row in rows) for rows in (done.before, done.after))
     return [
         f"Trained live on {', '.join(done.trained_on)}; measured on {', '.join(done.measured_on)}: "
         f"{change(bits(done.before), bits(done.after))} bits, mean feature distance {before:.3f} before, {after:.3f} "
-        "after. So few pictures show that training works, not how well.",
+        f"after.{_equal(results, done)} So few pictures show that training works, not how well.",
         "With the adapter off, the codec is bit for bit what it was: strings and pixels checked.",
     ]
+
+
+def _equal(results: Results, done: Training) -> str:
+    needed = bits_at_equal_distance(results.of("base"), done.after)
+    if needed is None:
+        return ""
+    return f" Against the base codec at that distance (between its rates): {change(needed, bits(done.after))} bits."
 
 
 def _psnr(rows: Sequence[Coded]) -> float:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from icmh_plugins.data.images import write_image
 from icmh_plugins.demo import assets, extra, pictures, tables, workspace
-from icmh_plugins.demo.classifier import AGREEMENT, DISTANCE, EfficientNetLite0
+from icmh_plugins.demo.classifier import AGREEMENT, DISTANCE, Answer, EfficientNetLite0
+from icmh_plugins.demo.coding import Coded
+from icmh_plugins.demo.equal import bits_at_equal_distance
 from icmh_plugins.demo.training import split
 from icmh_plugins.errors import AdapterFileError, DataError, MissingDependencyError
 
@@ -125,3 +128,16 @@ def test_change_is_in_whole_percent():
 def test_unknown_shipped_adapter():
     with pytest.raises(AdapterFileError, match="no adapter 'sfma-clasification-q9'"):
         assets.shipped_adapter("sfma-clasification-q9")
+
+
+def coded(picture, rate, bits, distance):
+    answer = Answer("cat", 0.5)
+    return Coded(picture, rate, "base", Path("s"), bits, 1.0, 30.0, 30.0, distance, answer, answer, {})
+
+
+def test_bits_at_equal_distance_lie_between_the_rates():
+    base = [coded("a", "q1", 100, 0.6), coded("b", "q1", 300, 0.2), coded("a", "q2", 400, 0.2), coded("b", "q2", 1, 0)]
+    assert bits_at_equal_distance(base, [coded("a", "q3", 7, 0.4)]) == pytest.approx(200)
+    assert bits_at_equal_distance(base, [coded("a", "q3", 7, 0.6)]) == pytest.approx(100)
+    assert bits_at_equal_distance(base, [coded("a", "q3", 7, 0.1)]) is None
+    assert bits_at_equal_distance(base, [coded("a", "q3", 7, 0.7)]) is None

@@ -23,6 +23,9 @@ from icmh_plugins.evaluation.curves import RateCurve, join
 from icmh_plugins.viz.maps import plot_maps
 from icmh_plugins.viz.report import Picture, write_report
 
+ADAPTERS = "sfma-classification"
+"""The shipped adapters, one a rate: ``sfma-classification-q1`` and so on."""
+
 CODECS = {"base": "base codec", "sfma": "with SFMA"}
 """What codes the pictures: name of files, and for people."""
 
@@ -76,7 +79,7 @@ class Session:
         rate = f"q{quality}"
         model = load_codec(f"mbt2018-mean-n64m96-{rate}")
         base = self._code(model, rate, "base")
-        load_adapter(model, shipped_adapter(f"sfma-classification-{rate}"), "sfma")
+        load_adapter(model, shipped_adapter(f"{ADAPTERS}-{rate}"), "sfma")
         adapted = self._code(model, rate, "sfma")
         for codec, (point, rows) in zip(CODECS, (base, adapted), strict=True):
             self._points[codec].append(point)

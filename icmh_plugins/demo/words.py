@@ -45,8 +45,8 @@ def closing(results: Results) -> str:
 def look(folder: Path, report: Path) -> str:
     """Where everything is, and how to look at it."""
     return (
-        f"\nIn {folder}: report.html, results.json, streams/ (.icmh), originals/ and views/ (PNG), curves/, training/ "
-        f"(adapter)\nLook at the report:  python -m webbrowser {report.resolve().as_uri()}"
+        f"\nIn {folder}: report.html, results.json, streams/ (.icmh), originals/ and views/ (PNG), curves/, training/\n"
+        f"Look at the report:  python -m webbrowser {report.resolve().as_uri()}"
     )
 
 

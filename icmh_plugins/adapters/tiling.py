@@ -1,0 +1,37 @@
+"""Large pictures tile by tile, with the result of the whole picture at the memory of one tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def tiled(fn: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int) -> Tensor:
+    """``fn(x)``, computed for tiles that each see `halo` more pixels around them, as far as the picture goes.
+
+    The result is that of the whole picture (up to the order of floating-point sums) if no output pixel depends on input
+    more than `halo` pixels away, and on absolute positions only modulo a divisor of `tile` and `halo`.
+
+    Args:
+        fn: Maps (B, C, H, W) to (B, C', H, W).
+        x: Images or feature maps (B, C, H, W).
+        tile: Side of the tiles; maps of at most this height and width are given to `fn` whole. 0: always whole.
+        halo: Pixels that a tile sees beyond its border.
+    """
+    height, width = x.shape[-2:]
+    if not tile or max(height, width) <= tile:
+        return fn(x)
+    rows = []
+    for top in range(0, height, tile):
+        above = min(top, halo)
+        strip = x[..., top - above : top + tile + halo, :]
+        row = [_part(fn, strip, left, tile, halo)[..., above : above + tile, :] for left in range(0, width, tile)]
+        rows.append(torch.cat(row, -1))
+    return torch.cat(rows, -2)
+
+
+def _part(fn: Callable[[Tensor], Tensor], strip: Tensor, left: int, tile: int, halo: int) -> Tensor:
+    before = min(left, halo)
+    return fn(strip[..., left - before : left + tile + halo])[..., before : before + tile]

@@ -37,7 +37,12 @@ def validate_config(config: type[C], options: Mapping[str, Any], owner: str) -> 
     try:
         return config(**options)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']} (got {e['input']!r})" for e in error.errors()
-        ]
+        lines = [_line(mistake) for mistake in error.errors()]
         raise ConfigError(f"{owner} cannot use these options: {'; '.join(lines)}") from None
+
+
+def _line(mistake: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, mistake["loc"]))
+    if not place or mistake["type"] == "missing":  # its "input" is then all the options
+        return f"{place or 'options'}: {mistake['msg']}"
+    return f"{place}: {mistake['msg']} (got {mistake['input']!r})"

@@ -23,7 +23,7 @@ from icmh_plugins.adapters.host import (
 )
 from icmh_plugins.adapters.placement import choose_sites, on_entropy_side
 from icmh_plugins.adapters.slot import install_slot, remove_slot, slots
-from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.fingerprint import base_fingerprint, tensor_checksums
 from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.selection import SiteChoice
 from icmh_plugins.codecs.sites import CodecProfile, Site
@@ -166,7 +166,7 @@ def _resolve(adapter: str | type[Adapter]) -> tuple[str, type[Adapter]]:
 
 def _make_host(root: nn.Module, profile: CodecProfile) -> AdapterHost:
     flags = {name: parameter.requires_grad for name, parameter in root.named_parameters()}
-    host = AdapterHost(profile, base_fingerprint(root, recompute=True), flags)
+    host = AdapterHost(profile, base_fingerprint(root, recompute=True), tensor_checksums(root), flags)
     set_host(root, host)
     return host
 

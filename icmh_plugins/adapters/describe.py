@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from icmh_plugins.adapters.host import AdapterRecord, adapter_modules, base_parameters, host_of, unwrap
-from icmh_plugins.adapters.modes import evaluating
+from icmh_plugins.codecs.modes import evaluating
 from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.sites import CodecProfile, Site
 

@@ -49,6 +49,7 @@ class AdapterHost:
     Attributes:
         profile: The codec's sites.
         fingerprint: SHA-256 of the base when the first adapter was attached.
+        checksums: Of each of its tensors then.
         requires_grad: The base parameters' flags before that, restored when the last adapter goes.
         activation: The active names, shared with the slots.
         records: Adapters by name, in order of attaching.
@@ -56,6 +57,7 @@ class AdapterHost:
 
     profile: CodecProfile
     fingerprint: str
+    checksums: dict[str, int]
     requires_grad: dict[str, bool]
     activation: Activation = field(default_factory=Activation)
     records: dict[str, AdapterRecord] = field(default_factory=dict)

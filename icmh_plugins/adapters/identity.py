@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from icmh_plugins.adapters.activate import use_adapter
-from icmh_plugins.adapters.host import require_host, unwrap
-from icmh_plugins.adapters.modes import evaluating
+from icmh_plugins.adapters.host import AdapterHost, require_host, unwrap
+from icmh_plugins.codecs.modes import evaluating
 from icmh_plugins.adapters.slot import hooks_removed
 from icmh_plugins.codecs.entropy import has_tables
-from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.fingerprint import base_fingerprint, tensor_checksums
 from icmh_plugins.codecs.padding import min_size, pad, pad_multiple
 from icmh_plugins.errors import CodecError, IdentityError
 
@@ -36,14 +36,14 @@ def verify_identity(model: nn.Module, size: tuple[int, int] = (256, 384)) -> Ide
 
     Raises:
         IdentityError: Something differs; the message names the first difference.
-        CodecError: The codec has no entropy tables yet.
+        CodecError: The codec has no entropy tables yet, or its own compress or decompress fails.
     """
     root, host = unwrap(model), require_host(model)
     found = base_fingerprint(root, recompute=True)
     if found != host.fingerprint:
         raise IdentityError(
-            f"the base's parameters have changed since adapters were attached: fingerprint {found[:16]}, recorded "
-            f"{host.fingerprint[:16]}. Remedy: load the base's checkpoint again"
+            f"the base has changed since adapters were attached, first in {_first_change(root, host)}: fingerprint "
+            f"{found[:16]}, recorded {host.fingerprint[:16]}. Remedy: load the base's checkpoint again"
         )
     if not has_tables(root):
         raise CodecError("the codec has no entropy tables. Remedy: model.update() before verify_identity")
@@ -62,9 +62,20 @@ def verify_identity(model: nn.Module, size: tuple[int, int] = (256, 384)) -> Ide
     return IdentityReport(found, sum(map(len, stock[0])), ours[1].numel())
 
 
+def _first_change(root: nn.Module, host: AdapterHost) -> str:
+    now = tensor_checksums(root)
+    names = [name for name in {**host.checksums, **now} if host.checksums.get(name) != now.get(name)]
+    return names[0] if names else "the shape or type of a tensor"
+
+
 def _round_trip(root: nn.Module, image: Tensor) -> tuple[list[bytes], Tensor]:
-    out = root.compress(image)
-    x_hat = root.decompress(out["strings"], out["shape"])
+    try:
+        out = root.compress(image)
+        x_hat = root.decompress(out["strings"], out["shape"])
+    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError) as error:
+        raise CodecError(
+            f"{type(root).__name__} cannot code and decode {tuple(image.shape)} by itself: {error!r}"
+        ) from error
     return list(_flatten(out["strings"])), (x_hat["x_hat"] if isinstance(x_hat, dict) else x_hat)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
@@ -31,6 +32,12 @@ def base_fingerprint(model: nn.Module, recompute: bool = False) -> str:
         64 hexadecimal digits, equal on every device.
     """
     return _digest(model, _base_tensors(model), _BASES, recompute)
+
+
+def tensor_checksums(model: nn.Module) -> dict[str, int]:
+    """CRC-32 of every tensor that `base_fingerprint` covers, by name, to say which one has changed."""
+    tensors = _base_tensors(model)
+    return {name: zlib.crc32(_bytes(tensor)) for name, tensor in {**tensors, **_masked_weights(model, tensors)}.items()}
 
 
 def tables_fingerprint(model: nn.Module, recompute: bool = False) -> str:
@@ -81,6 +88,10 @@ def _sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
     for name, tensor in tensors:
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        # Not viewed as bytes before it is flat: a scalar has no dimension to split.
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    # Not viewed as bytes before it is flat: a scalar has no dimension to split.
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

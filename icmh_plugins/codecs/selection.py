@@ -38,7 +38,7 @@ def select_sites(
     """
     chosen: dict[tuple[str, int | str | None], Site] = {}
     for wanted, sides in _requests(sites):
-        for site in _check(wanted, model) if isinstance(wanted, Site) else _named(wanted, profile, model):
+        for site in _check(wanted, model) if isinstance(wanted, Site) else _of_sides(wanted, sides, profile, model):
             if site.side not in sides:
                 raise SiteError(f"site {site.name} is on the {site.side} side, not on {' or '.join(sides)}.")
             if site.side == "entropy" and not allow_entropy:
@@ -89,6 +89,14 @@ def _check(site: Site, model: nn.Module | None) -> list[Site]:
     if model is not None:
         check_site(site, model)
     return [site]
+
+
+def _of_sides(name: str, sides: tuple[Side, ...], profile: CodecProfile, model: nn.Module | None) -> list[Site]:
+    """The sites of a name; a pattern means those of `sides` only, unless that leaves none."""
+    matches = _named(name, profile, model)
+    if not set("*?[") & set(name):
+        return matches
+    return [site for site in matches if site.side in sides] or matches
 
 
 def _named(name: str, profile: CodecProfile, model: nn.Module | None) -> list[Site]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from icmh_plugins.codecs.modes import evaluating
 
 
 def run(model: nn.Module, size: tuple[int, int]) -> Any:
@@ -17,20 +17,8 @@ def run(model: nn.Module, size: tuple[int, int]) -> Any:
     put back afterwards.
     """
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    with _undisturbed(model):
+    with evaluating(model), torch.random.fork_rng(devices=[]):
         return model(image.to(_reference(model)))
-
-
-@contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _reference(model: nn.Module) -> Tensor:

@@ -78,10 +78,12 @@ class Classification(Task):
         Raises:
             DataError: Cross-entropy was asked for and the batch has no labels.
         """
-        features, logits = self.network(self.preprocess(x_hat))
+        seen = self.preprocess(x_hat)
+        features, logits = self.network(seen)
+        relative = self.config.normalise == "relative"
         if self.config.loss == "features":
             batch = self.prepare(batch)
-            parts = feature_distances(features, batch["reference"].features, self.config.normalise == "relative")
+            parts = feature_distances(features, batch["reference"].features, relative)
             total = self._mean(parts)
         else:
             total = F.cross_entropy(logits, _targets(batch, logits))
@@ -90,6 +92,10 @@ class Classification(Task):
             batch = self.prepare(batch)
             parts["logits"] = prediction_divergence(logits, batch["reference"].logits)
             total = total + self.config.logits_weight * parts["logits"]
+        if self.config.pixel_weight:
+            image = self.preprocess(batch["image"])
+            parts |= feature_distances({"pixels": seen}, {"pixels": image}, relative)
+            total = total + self.config.pixel_weight * parts["pixels"]
         return TaskLoss(total, {name: value.detach() for name, value in parts.items()})
 
     @torch.no_grad()

@@ -26,6 +26,8 @@ class ClassificationConfig(TaskConfig):
             mean square of its reference activations, so that one lambda serves different networks.
         logits_weight: Weight of an additional label-free term, the divergence of the network's prediction from its
             own prediction on the uncompressed image.
+        pixel_weight: Weight of an additional term, the squared error of the picture itself as the network takes it
+            in, normalised like a layer. It keeps what the network does not look at but others do.
         input_size: Pictures are resized (shorter side) and centre-cropped to this; None takes them at their own
             size, or at the network's where it accepts one size only.
         resize: Shorter side before that crop, if not `input_size`.
@@ -44,6 +46,7 @@ class ClassificationConfig(TaskConfig):
     loss: Literal["features", "cross-entropy"] = "features"
     normalise: Literal["paper", "relative"] = "paper"
     logits_weight: float = Field(0.0, ge=0)
+    pixel_weight: float = Field(0.0, ge=0)
     input_size: int | None = Field(None, ge=1)
     resize: int | None = Field(None, ge=1)
     interpolation: Interpolation = "bicubic"

@@ -35,6 +35,7 @@ _KNOWN = {
     "mask_ap": Display("Mask AP (%)", "points", 100.0, 1),
     "psnr-rgb": Display("PSNR (dB)", "dB", 1.0, 2),
     "ms-ssim-rgb": Display("MS-SSIM", ""),
+    "feature-distance": Display("Feature distance", "", 1.0, 3),
     "encoding_time": Display("Encoding (s)", "s", 1.0, 3),
     "decoding_time": Display("Decoding (s)", "s", 1.0, 3),
 }

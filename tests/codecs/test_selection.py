@@ -31,6 +31,7 @@ def profile(model):
         (["enc2", "g_a.1", "enc?"], ["g_a.1", "g_a.3", "g_a.5"]),
         ({"enc": ["enc4"], "dec": ["dec*", "image"]}, ["g_a.3", "g_s.0", "g_s.2", "g_s.4", "g_s.6", "g_s.7.1"]),
         ({"enc": "enc8"}, ["g_a.5"]),
+        ({"enc": ["*"]}, ["g_a.1", "g_a.3", "g_a.5", "g_a.6"]),
     ],
 )
 def test_names_aliases_and_patterns(profile, asked, paths):

@@ -70,6 +70,15 @@ def test_the_logits_term_is_the_divergence_from_the_uncompressed_prediction(make
     assert torch.isclose(loss.total, plain + 5 * loss.parts["logits"], rtol=1e-5)
 
 
+def test_the_pixel_term_is_the_error_of_the_picture_as_the_network_takes_it_in(make, images):
+    x_hat, loss = moved(images), make(pixel_weight=2.0, mean=(0.5,) * 3, std=(0.25,) * 3)
+    given = loss.distortion(x_hat, {"image": images})
+    expected = 16 * (x_hat - images).square().mean()
+    assert torch.allclose(given.parts["pixels"], expected, rtol=1e-5)
+    without = make(mean=(0.5,) * 3, std=(0.25,) * 3).distortion(x_hat, {"image": images})
+    assert torch.allclose(given.total, without.total + 2 * expected, rtol=1e-5)
+
+
 def test_cross_entropy_needs_labels_and_equals_the_definition(make, tiny_net, images):
     task, target = make(loss="cross-entropy"), torch.tensor([1, 0, 9])
     loss = task.distortion(images, {"image": images, "target": target})

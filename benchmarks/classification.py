@@ -5,18 +5,19 @@
     python benchmarks/classification.py report  --out runs/classification
 
 Trains on ImageNet training, BSDS500 training and COCO training pictures, for timm's mobilenetv2_100; reports on the
-650 ImageNet validation pictures. Every method has the same steps, batches, losses and schedule: q3 first, then q4, q2
-and q1, each from the adapter of a rate before it; in the long schedule every rate then goes on with a lower learning
-rate. Each stage can be stopped and called again.
+650 ImageNet validation pictures. Every method has the same steps, batches and schedule: q3 first, then q4, q2 and q1,
+each from the adapter of a rate before it; in the long schedule every rate then goes on. The method "sfma-faithful" goes
+on from SFMA's refined runs, with the picture itself as one more term. Each stage can be stopped and called again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from measuring import CODECS, efficientnet_lite0, imagenet_val, mobilenetv1, mobilenetv2, training_pictures
@@ -31,19 +32,40 @@ from icmh_plugins.viz.curves import plot_curves
 
 RESULTS = Path(__file__).parent / "results"
 
-METHODS: dict[str, tuple[str, dict[str, Any]] | None] = {
-    "sfma": ("sfma", {"middle_dim": 32}),
-    "sma": ("sfma", {"middle_dim": 32, "variant": "sma"}),
-    "fma": ("sfma", {"middle_dim": 32, "variant": "fma"}),
-    "bottleneck": ("bottleneck", {"middle_dim": 96}),
-    "full": None,
+
+class Method(NamedTuple):
+    """What is trained: an adapter with its options, or the whole codec (None); and what it adds to `LOSS`."""
+
+    adapter: str | None
+    options: Mapping[str, Any]
+    loss: Mapping[str, Any]
+
+
+METHODS = {
+    "sfma": Method("sfma", {"middle_dim": 32}, {}),
+    "sfma-faithful": Method("sfma", {"middle_dim": 32}, {"pixel_weight": 0.5}),
+    "sma": Method("sfma", {"middle_dim": 32, "variant": "sma"}, {}),
+    "fma": Method("sfma", {"middle_dim": 32, "variant": "fma"}, {}),
+    "bottleneck": Method("bottleneck", {"middle_dim": 96}, {}),
+    "full": Method(None, {}, {}),
 }
-"""Adapter and options by method; "full" fine-tunes the whole codec."""
 
 LAMBDAS = {1: 0.27, 2: 0.52, 3: 1.0, 4: 1.94}
 """Weight of the distortion by rate: the ratios of the published ones (1.8, 3.5, 6.7, 13)."""
 
 SCHEDULES: dict[str, dict[str, tuple[int, str | None, int, float]]] = {
+    "short": {
+        "q3": (3, None, 600, 1.5e-3),
+        "q4": (4, "q3", 200, 1.5e-3),
+        "q2": (2, "q3", 200, 1.5e-3),
+        "q1": (1, "q2", 200, 1.5e-3),
+    },
+    "faithful": {
+        "q3": (3, "sfma/q3-refined", 1500, 1.5e-3),
+        "q4": (4, "sfma/q4-refined", 1500, 1.5e-3),
+        "q2": (2, "sfma/q2-refined", 1500, 1.5e-3),
+        "q1": (1, "sfma/q1-refined", 1500, 1.5e-3),
+    },
     "long": {
         "q3": (3, None, 1600, 1.5e-3),
         "q4": (4, "q3", 600, 1.5e-3),
@@ -53,15 +75,15 @@ SCHEDULES: dict[str, dict[str, tuple[int, str | None, int, float]]] = {
         "q4-refined": (4, "q4", 800, 8e-4),
         "q2-refined": (2, "q2", 1200, 8e-4),
         "q1-refined": (1, "q1", 800, 8e-4),
-    },
-    "short": {
-        "q3": (3, None, 600, 1.5e-3),
-        "q4": (4, "q3", 200, 1.5e-3),
-        "q2": (2, "q3", 200, 1.5e-3),
-        "q1": (1, "q2", 200, 1.5e-3),
+        "q3-final": (3, "q3-refined", 2500, 1.5e-3),
+        "q4-final": (4, "q4-refined", 2500, 1.5e-3),
+        "q2-final": (2, "q2-refined", 2500, 1.5e-3),
+        "q1-final": (1, "q1-refined", 2500, 1.5e-3),
     },
 }
-"""Runs in order: rate, the run it starts from, steps, learning rate. "short" compares methods at equal budgets."""
+"""Runs in order: rate, the run it starts from, steps, learning rate. Of the finished runs of a rate the last counts.
+
+"short" compares methods at equal budgets; "long" then "faithful" made the adapters that ship."""
 
 LOSS = {
     "normalise": "relative",
@@ -77,12 +99,12 @@ FIT = {
 
 def train(method: str, schedule: str, runs: list[str] | None, out: Path) -> None:
     """Train one method by a schedule; finished runs are left alone."""
-    pictures, task = training_pictures(), mobilenetv2(**LOSS)
+    pictures, task = training_pictures(), mobilenetv2(**LOSS, **METHODS[method].loss)
     for run in runs or SCHEDULES[schedule]:
         quality, start, steps, lr = SCHEDULES[schedule][run]
         folder = out / method / run
         if not _finished(folder, method):
-            codec, target = _prepared(method, quality, start and out / method / start)
+            codec, target = _prepared(method, quality, start and out / (start if "/" in start else f"{method}/{start}"))
             icmh.fit(
                 codec, task, pictures, lmbda=LAMBDAS[quality], out=folder, trainable=target, steps=steps, lr=lr, **FIT,
             )  # fmt: skip
@@ -94,13 +116,13 @@ def _finished(folder: Path, method: str) -> bool:
 
 def _prepared(method: str, quality: int, start: Path | None) -> tuple[nn.Module, str]:
     """A codec ready to train, from the start or from the same method at another rate, and what of it trains."""
-    if METHODS[method] is None:
+    adapter, config, _ = METHODS[method]
+    if adapter is None:
         codec = icmh.load_codec(CODECS[quality - 1]) if start is None else _tuned_codec(start)
         return codec.requires_grad_(True), "codec"
-    adapter, config = METHODS[method]
     codec = icmh.attach_adapter(icmh.load_codec(CODECS[quality - 1]), adapter, name=method, **config)
     if start is not None:
-        _copy_tensors(codec, method, start / method / "adapter.safetensors")
+        _copy_tensors(codec, method, start / start.parent.name / "adapter.safetensors")
     return codec, "adapter"
 
 
@@ -127,7 +149,7 @@ def measure(method: str, out: Path, rows: slice, transfer: bool) -> None:
     for quality in (1, 2, 3, 4):
         codec, folder = _trained(method, quality, out), out / method
         folder.mkdir(parents=True, exist_ok=True)
-        views = ("human",) if transfer and method == "sfma" else ()
+        views = ("human",) if transfer and method.startswith("sfma") else ()
         result = icmh.evaluate(
             codec, tasks, imagenet_val(rows), views=views, name=method, label=f"q{quality}",
             protocol="native", resume=folder / f"records-q{quality}.jsonl",
@@ -138,14 +160,23 @@ def measure(method: str, out: Path, rows: slice, transfer: bool) -> None:
 
 
 def _trained(method: str, quality: int, out: Path) -> nn.Module:
-    refined = out / method / f"q{quality}-refined"
-    folder = refined if _finished(refined, method) else out / method / f"q{quality}"
+    codec = icmh.load_codec(CODECS[quality - 1])
+    if method == "base":
+        return codec
+    folder = last_run(out / method, quality)
     if method == "full":
         return _tuned_codec(folder)
-    codec = icmh.load_codec(CODECS[quality - 1])
-    if method != "base":
-        icmh.load_adapter(codec, folder / method)
+    icmh.load_adapter(codec, folder / method)
     return codec
+
+
+def last_run(folder: Path, quality: int) -> Path:
+    """The last finished run of a rate of the method that trains in `folder`."""
+    runs = [run for schedule in SCHEDULES.values() for run, (rate, *_) in schedule.items() if rate == quality]
+    finished = [folder / run for run in runs if _finished(folder / run, folder.name)]
+    if not finished:
+        raise SystemExit(f"no finished run of q{quality} in {folder}: train first")
+    return finished[-1]
 
 
 def report(out: Path, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from classification import last_run
 from measuring import CODECS
 
 import icmh_plugins as icmh
@@ -22,28 +23,33 @@ DATA = (
 MEASURED = ("bpp", "bpp-with-header", "psnr-rgb", "mobilenetv2/top1", "efficientnet/top1", "mobilenetv1/top1")
 
 
-def ship(folder: Path, quality: int) -> None:
+SHIPPED = {"sfma": "sfma-classification", "sfma-faithful": "sfma-faithful"}
+"""Names of the shipped adapters by method, without the rate."""
+
+
+def ship(folder: Path, method: str, quality: int) -> None:
     """Load one trained adapter on its base and save it with its facts."""
-    name = f"sfma-classification-q{quality}"
+    name = f"{SHIPPED[method]}-q{quality}"
     codec = icmh.load_codec(CODECS[quality - 1])
-    icmh.load_adapter(codec, folder / "sfma" / f"q{quality}-refined" / "sfma", name=name)
+    icmh.load_adapter(codec, last_run(folder / method, quality) / method, name=name)
     facts = require_host(codec).record(name).metadata
     facts["options"]["checkpoint"] = Path(facts["options"]["checkpoint"]).name
     facts["data"] = DATA
-    if (folder / "sfma.json").is_file():
-        point = RateCurve.load(folder / "sfma.json").points[quality - 1]
+    if (folder / f"{method}.json").is_file():
+        point = RateCurve.load(folder / f"{method}.json").points[quality - 1]
         facts["metrics"] = {key: round(point.values[key], 4) for key in MEASURED}
         facts["measured on"] = "real streams of 650 ImageNet validation images, 224x224 crops"
     icmh.save_adapter(codec, TARGET / name, name)
 
 
 def main() -> None:
-    """Ship all four rates."""
+    """Ship all methods at all four rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    for quality in (1, 2, 3, 4):
-        ship(folder, quality)
+    for method in SHIPPED:
+        for quality in (1, 2, 3, 4):
+            ship(folder, method, quality)
 
 
 if __name__ == "__main__":

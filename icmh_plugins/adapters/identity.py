@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from icmh_plugins.adapters.activate import use_adapter
 from icmh_plugins.adapters.host import AdapterHost, require_host, unwrap
-from icmh_plugins.codecs.modes import evaluating
 from icmh_plugins.adapters.slot import hooks_removed
 from icmh_plugins.codecs.entropy import has_tables
 from icmh_plugins.codecs.fingerprint import base_fingerprint, tensor_checksums
+from icmh_plugins.codecs.modes import evaluating
 from icmh_plugins.codecs.padding import min_size, pad, pad_multiple
 from icmh_plugins.errors import CodecError, IdentityError
 

@@ -149,5 +149,5 @@ def _size(path: Path) -> tuple[int, int]:
     """Width and height as `read_image` gives them, from the header."""
     with Image.open(path) as file:
         width, height = file.size
-        turned = file.getexif().get(_ORIENTATION, 1) >= 5
+        turned = "exif" in file.info and file.getexif().get(_ORIENTATION, 1) >= 5  # else PNGs would be decoded
     return (height, width) if turned else (width, height)

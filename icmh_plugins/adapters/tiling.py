@@ -11,8 +11,8 @@ from torch import Tensor
 def tiled(fn: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int) -> Tensor:
     """``fn(x)``, computed for tiles that each see `halo` more pixels around them, as far as the picture goes.
 
-    The result is that of the whole picture (up to the order of floating-point sums) if no output pixel depends on input
-    more than `halo` pixels away, and on absolute positions only modulo a divisor of `tile` and `halo`.
+    The result is that of the whole picture (up to the order of floating-point sums) if no tile of the output depends on
+    input more than `halo` pixels outside of it, and on absolute positions only modulo a divisor of `tile` and `halo`.
 
     Args:
         fn: Maps (B, C, H, W) to (B, C', H, W).

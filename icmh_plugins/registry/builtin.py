@@ -8,6 +8,7 @@ from icmh_plugins.registry.hookspecs import HOOK_API, hookimpl
 from icmh_plugins.registry.specs import AdapterSpec, CodecProfileSpec, CommandSpec, PluginInfo, TaskSpec
 
 _ADAPT_ICMH = "Li et al., Image Compression for Machine and Human Vision with Spatial-Frequency Adaptation, ECCV 2024"
+_DYNAMIC = "Zhu et al., Learned Image Compression for Both Humans and Machines via Dynamic Adaptation, ICIP 2024"
 
 
 @hookimpl
@@ -31,6 +32,8 @@ def register_adapters() -> Iterator[AdapterSpec]:
         "Residual 1x1 bottleneck, the plain adapter to compare with",
         paper="After Houlsby et al., Parameter-Efficient Transfer Learning for NLP, ICML 2019",
     )
+    for name, summary in (("dynamic", "Pixel network after the decoder; bits unchanged"), ("dan", "Same as dynamic")):
+        yield AdapterSpec(name, "icmh_plugins.adapters.dynamic:Dynamic", summary, paper=_DYNAMIC)
 
 
 @hookimpl

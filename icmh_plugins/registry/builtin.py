@@ -45,6 +45,12 @@ def register_tasks() -> Iterator[TaskSpec]:
         "Image classification by a frozen network",
         requires=("timm>=1.0",),
     )
+    yield TaskSpec(
+        "restoration",
+        "icmh_plugins.tasks.restoration:Restoration",
+        "Restoration: decoded pictures against clean ones",
+        paper="After Xue et al., LL-ICM, arXiv:2412.03841",
+    )
     yield TaskSpec("human", "icmh_plugins.tasks.human:Human", "Human viewing: MSE or MS-SSIM")
 
 

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from icmh_plugins.adapters.coded_picture import coding
 from icmh_plugins.adapters.host import host_of, unwrap
 from icmh_plugins.bitstream.coder import SymbolGuard, watched
 from icmh_plugins.bitstream.container import Stream, pack, unpack
 from icmh_plugins.bitstream.header import Header
 from icmh_plugins.bitstream.identity import check_identity, identity
 from icmh_plugins.bitstream.inputs import checked_batch, checked_bytes
+from icmh_plugins.bitstream.messages import compress_with_message, split_message
 from icmh_plugins.bitstream.nested import Nested, fill
-from icmh_plugins.bitstream.plan import Plan, compress, decodes_itself, plan_of
+from icmh_plugins.bitstream.plan import Plan, decodes_itself, plan_of
 from icmh_plugins.bitstream.runtime import coding_mode, device_of
 from icmh_plugins.bitstream.synthesis import decode_views
 from icmh_plugins.bitstream.views import OWN, ViewPlan, adapters_in_use, planned_views
@@ -49,8 +51,8 @@ def encode(model: nn.Module, image: Tensor) -> bytes:
         plan = plan_of(root)
         padded, _ = pad(batch.to(device_of(root)), plan.multiple, plan.minimum)
         with SymbolGuard(_explain(root)):
-            coded = [compress(root, picture[None]) for picture in padded]
-        layout, _, shape = coded[0]
+            coded = [compress_with_message(root, picture[None], (height, width)) for picture in padded]
+        layout, _, shape, sender = coded[0]
         header = Header(
             **identity(root),
             height=height,
@@ -61,10 +63,11 @@ def encode(model: nn.Module, image: Tensor) -> bytes:
             layout=layout,
             images=len(batch),
             adapters=adapters_in_use(root),
+            sender=sender,
         )
         if header.padded != tuple(padded.shape[-2:]) or any((one[0], one[2]) != (layout, shape) for one in coded):
             raise CodecError(f"{type(root).__name__} pads or lays out images of one size differently")
-    return pack(Stream(header, tuple(tuple(strings) for _, strings, _ in coded)))
+    return pack(Stream(header, tuple(tuple(strings) for _, strings, _, _ in coded)))
 
 
 def decode(
@@ -110,9 +113,10 @@ def decode(
 def _decode_image(
     model: nn.Module, plan: Plan, header: Header, strings: tuple[bytes, ...], views: ViewPlan
 ) -> dict[str, Tensor]:
+    strings, picture = split_message(model, header, strings)
     strings = plan.made_safe(strings, header.padded)
     try:
-        with watched(model, check=True):
+        with watched(model, check=True), coding(picture):
             images = decode_views(model, fill(header.layout, iter(strings)), _sizes(header.shape), views)
     except IcmhError:
         raise

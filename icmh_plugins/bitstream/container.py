@@ -1,8 +1,10 @@
 """The `.icmh` container: pure bytes to a dataclass and back, safe on any input, without torch.
 
     magic "ICMH" | version and flags | fingerprints | codec | size | padding | [channels] | [images] | [adapters] |
-    shape | layout of the strings          (header.py: 30 bytes in the usual case)
+    [sender] | shape | layout of the strings          (header.py: 30 bytes in the usual case)
     then for each image: length of each string | the strings | CRC32
+
+An adapter's side information is one more string after the codec's.
 
 Each image's checksum goes on from that of the header, so that one CRC32 a section protects the header as well.
 """
@@ -27,7 +29,8 @@ class Stream:
 
     Attributes:
         header: Its header.
-        images: For each image its coded strings, in the order of `header.layout`, depth first.
+        images: For each image its coded strings, in the order of `header.layout`, depth first; with a `header.sender`
+            its side information is one more.
     """
 
     header: Header
@@ -52,7 +55,8 @@ def unpack(data: bytes) -> Stream:
     """
     reader = ByteReader(data)
     header = read_header(reader)
-    count, seed = count_strings(header.layout), zlib.crc32(data[: reader.position])
+    count = count_strings(header.layout) + (header.sender is not None)
+    seed = zlib.crc32(data[: reader.position])
     images = tuple(_unpack_image(reader, count, seed, number, header.images) for number in range(header.images))
     if reader.left:
         raise StreamError(f"stream is damaged: {reader.left} bytes after its end")

@@ -27,7 +27,7 @@ _CODECS = (  # append only: the position is what a stream holds
     *("JointAutoregressiveHierarchicalPriorsVbr", "TIC", "TCM", "DCAE", "SymmetricalTransFormer", "WACNN"),
 )
 _NAMED = 255  # in place of a position: the class name follows
-_SEVERAL_IMAGES, _ADAPTERS, _OTHER_CHANNELS = 1, 2, 4
+_SEVERAL_IMAGES, _ADAPTERS, _OTHER_CHANNELS, _MESSAGES = 1, 2, 4, 8
 _ENCODER, _DECODER, _REQUIRED = 1, 2, 4
 _ODD_PADDING = 255
 
@@ -68,6 +68,7 @@ class Header:
         channels: Channels of the images.
         images: Images in the stream, all of one size.
         adapters: Adapters that were on.
+        sender: Position in `adapters` of the one whose message follows each image's strings; None without messages.
         version: Format version.
     """
 
@@ -83,6 +84,7 @@ class Header:
     channels: int = 3
     images: int = 1
     adapters: tuple[AdapterId, ...] = ()
+    sender: int | None = None
     version: int = VERSION
 
     @property
@@ -107,7 +109,7 @@ def write_header(header: Header) -> bytes:
     _check_limits(header)
     out = ByteWriter()
     flags = _SEVERAL_IMAGES * (header.images != 1) | _ADAPTERS * bool(header.adapters)
-    flags |= _OTHER_CHANNELS * (header.channels != 3)
+    flags |= _OTHER_CHANNELS * (header.channels != 3) | _MESSAGES * (header.sender is not None)
     out.raw(MAGIC + bytes([header.version << 4 | flags]) + header.base + header.tables)
     _write_codec(out, header.codec)
     out.varint(header.height)
@@ -121,6 +123,8 @@ def write_header(header: Header) -> bytes:
         out.varint(len(header.adapters))
     for adapter in header.adapters:
         _write_adapter(out, adapter)
+    if header.sender is not None:
+        out.varint(header.sender)
     write_nested(out, header.shape, header.padded)
     write_nested(out, header.layout, header.padded)
     return bytes(out)
@@ -138,8 +142,8 @@ def read_header(data: ByteReader) -> Header:
     version, flags = first >> 4, first & 15
     if version != VERSION:
         raise StreamError(f"stream has format version {version}, this package reads {VERSION}; update icmh-plugins")
-    if flags > 7:
-        raise StreamError(f"stream is damaged: unknown flags {flags:#x}")
+    if flags & _MESSAGES and not flags & _ADAPTERS:
+        raise StreamError("stream is damaged: it has side information of an adapter, but no adapters")
     base, tables = data.raw(DIGEST, "base fingerprint"), data.raw(DIGEST, "table fingerprint")
     codec = _read_codec(data)
     height, width = data.varint("height", MAX_SIDE, 1), data.varint("width", MAX_SIDE, 1)
@@ -148,6 +152,7 @@ def read_header(data: ByteReader) -> Header:
     images = data.varint("number of images", MAX_IMAGES, 1) if flags & _SEVERAL_IMAGES else 1
     count = data.varint("number of adapters", MAX_ADAPTERS, 1) if flags & _ADAPTERS else 0
     adapters = tuple(_read_adapter(data) for _ in range(count))
+    sender = data.varint("sender of side information", count - 1) if flags & _MESSAGES else None
     padded = padded_side(height, multiple, minimum), padded_side(width, multiple, minimum)
     if padded[0] * padded[1] > MAX_PIXELS:
         raise StreamError(f"stream is damaged: {padded[0]}x{padded[1]} pixels exceed the limit of {MAX_PIXELS}")
@@ -155,7 +160,20 @@ def read_header(data: ByteReader) -> Header:
     if not _only_strings(layout) or not 1 <= count_strings(layout) <= MAX_ITEMS:
         raise StreamError("stream is damaged: its list of strings holds something else or nothing")
     return Header(
-        base, tables, codec, height, width, multiple, minimum, shape, layout, channels, images, adapters, version
+        base,
+        tables,
+        codec,
+        height,
+        width,
+        multiple,
+        minimum,
+        shape,
+        layout,
+        channels,
+        images,
+        adapters,
+        sender,
+        version,
     )
 
 

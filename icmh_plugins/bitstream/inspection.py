@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icmh_plugins.bitstream.container import unpack
+from icmh_plugins.bitstream.header import AdapterId
 from icmh_plugins.errors import StreamError
 
 
@@ -18,7 +19,8 @@ class AdapterInfo:
     Attributes:
         name: Its name when the stream was made.
         digest: First 8 bytes of the SHA-256 of its content, hexadecimal.
-        roles: "encoder" (informative), "decoder" (part of the stream's own view), "required" (nothing decodes without).
+        roles: "encoder" (informative), "decoder" (part of the stream's own view), "required" (nothing decodes without),
+            "sender" (the stream carries side information of it).
     """
 
     name: str
@@ -43,12 +45,14 @@ class StreamInfo:
         padding: The multiple that padded sizes are of, and their minimum.
         adapters: Adapters that were on.
         shape: The codec's ``shape`` value.
-        string_bytes: For each image the lengths of its coded strings.
+        string_bytes: For each image the lengths of its coded strings; last that of an adapter's side information, if
+            there is any.
+        message_bytes: Length of that side information, all images together.
         bytes: Size of the whole stream.
-        header_bits: All bits but those of the coded strings: header, lengths, checksums.
-        payload_bits: Bits of the coded strings.
+        header_bits: All other bits: header, lengths, checksums.
+        payload_bits: Bits of the coded strings and of side information.
         bpp: All bits per pixel of the unpadded images.
-        bpp_payload: Bits of the coded strings alone per pixel, as CompressAI's tools count.
+        bpp_payload: Payload bits alone per pixel, as CompressAI's tools count.
     """
 
     version: int
@@ -64,6 +68,7 @@ class StreamInfo:
     adapters: tuple[AdapterInfo, ...]
     shape: Any
     string_bytes: tuple[tuple[int, ...], ...]
+    message_bytes: int
     bytes: int
     header_bits: int
     payload_bits: int
@@ -101,21 +106,23 @@ def inspect(data_or_path: bytes | bytearray | memoryview | str | PathLike[str]) 
         padded=header.padded,
         padding=(header.multiple, header.minimum),
         adapters=tuple(
-            AdapterInfo(
-                adapter.name,
-                adapter.digest.hex(),
-                tuple(role for role in ("encoder", "decoder", "required") if getattr(adapter, role)),
-            )
-            for adapter in header.adapters
+            AdapterInfo(adapter.name, adapter.digest.hex(), _roles(adapter, position == header.sender))
+            for position, adapter in enumerate(header.adapters)
         ),
         shape=header.shape,
         string_bytes=tuple(tuple(map(len, strings)) for strings in stream.images),
+        message_bytes=sum(len(strings[-1]) for strings in stream.images if header.sender is not None),
         bytes=len(data),
         header_bits=8 * len(data) - payload,
         payload_bits=payload,
         bpp=8 * len(data) / pixels,
         bpp_payload=payload / pixels,
     )
+
+
+def _roles(adapter: AdapterId, sends: bool) -> tuple[str, ...]:
+    roles = tuple(role for role in ("encoder", "decoder", "required") if getattr(adapter, role))
+    return (*roles, "sender") if sends else roles
 
 
 def _read(data_or_path: bytes | bytearray | memoryview | str | PathLike[str]) -> bytes:

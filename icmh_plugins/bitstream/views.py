@@ -67,14 +67,15 @@ def planned_views(
 def _identify(model: nn.Module, record: AdapterRecord) -> AdapterId:
     return AdapterId(
         record.name,
-        _digest(model, record.name),
+        digest_of(model, record.name),
         encoder="analysis" in record.sides,
         decoder=not record.sides.isdisjoint({"synthesis", "reconstruction"}),
         required=record.entropy_side,
     )
 
 
-def _digest(model: nn.Module, name: str) -> bytes:
+def digest_of(model: nn.Module, name: str) -> bytes:
+    """What a stream holds of an attached adapter's content."""
     return bytes.fromhex(adapter_digest(model, name))[:DIGEST]
 
 
@@ -82,7 +83,7 @@ def _attached(model: nn.Module, adapter: AdapterId) -> str:
     """The name under which an adapter of the stream is attached here."""
     records = host_of(model).records if host_of(model) else {}
     for name in sorted(records, key=lambda name: name != adapter.name):
-        if _digest(model, name) == adapter.digest:
+        if digest_of(model, name) == adapter.digest:
             return name
     why = "and cannot be decoded without it" if adapter.required else "and its own view needs it"
     other = "" if adapter.required else ", or views=['human'] for the view without adapters"
@@ -130,7 +131,7 @@ def _active(
         return required
     name = loaded.get(view, view)
     wanted = {adapter.name: adapter.digest for adapter in recorded}.get(Path(view).name)
-    found = _digest(model, name) if wanted else None
+    found = digest_of(model, name) if wanted else None
     if found != wanted:
         raise StreamError(
             f"wrong adapter: the stream was made with a {Path(view).name!r} of digest {wanted.hex()}, the one here has "

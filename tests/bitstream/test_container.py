@@ -60,6 +60,29 @@ def test_one_adapter_costs_less_than_65_bytes():
     assert overhead(Stream(replace(HEADER, adapters=(SFMA,)), STREAM.images)) == 51
 
 
+def test_side_information_comes_back_and_costs_three_bytes_around_it():
+    header = replace(HEADER, adapters=(SFMA, replace(SFMA, name="other")), sender=1, images=2)
+    stream = Stream(header, ((b"y0", b"z0", b"side"), (b"y1", b"z", b"!")))
+    assert unpack(pack(stream)) == stream
+    without = Stream(replace(header, sender=None), (stream.images[0][:2], stream.images[1][:2]))
+    assert overhead(stream) - overhead(without) == 3
+
+
+def test_streams_without_side_information_are_what_they_were():
+    assert pack(Stream(replace(HEADER, adapters=(SFMA,)), ((b"y", b"z"),))).hex() == (
+        "49434d48126261736562617365" "7461626c65746162" "03" "8004" "8006" "66" "01" "2373666d61" "6469676573742d2d"
+        "26a2" "0101" "797a" "21dee691"
+    )  # fmt: skip
+
+
+def test_a_sender_that_is_no_adapter_is_refused():
+    data = pack(Stream(replace(HEADER, adapters=(SFMA,), sender=0), ((b"y", b"z", b"s"),)))
+    position = data.index(SFMA.digest) + len(SFMA.digest)
+    assert data[position] == 0
+    with pytest.raises(StreamError, match="sender of side information exceeds the limit of 0"):
+        unpack(data[:position] + b"\x01" + data[position + 1 :])
+
+
 def test_the_container_needs_no_torch():
     code = "import sys, icmh_plugins.bitstream.inspection; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
@@ -91,7 +114,7 @@ def test_every_flipped_bit_is_found():
         (pack(STREAM)[:500], "cut short: a string of image 1 of 1"),
         (pack(STREAM) + b"x", "1 bytes after its end"),
         (b"ICMH\x20" + pack(STREAM)[5:], "format version 2"),
-        (b"ICMH\x18" + pack(STREAM)[5:], "unknown flags"),
+        (b"ICMH\x18" + pack(STREAM)[5:], "side information of an adapter, but no adapters"),
         (pack(STREAM)[:-5] + b"?" + pack(STREAM)[-4:], "checksum of image 1 of 1"),
     ],
 )

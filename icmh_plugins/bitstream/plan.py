@@ -22,6 +22,7 @@ from icmh_plugins.bitstream.coder import SymbolGuard, is_coder_string, watched, 
 from icmh_plugins.bitstream.header import padded_side
 from icmh_plugins.bitstream.nested import Nested, layout_of, leaves
 from icmh_plugins.bitstream.runtime import device_of
+from icmh_plugins.codecs.classical import writes_files
 from icmh_plugins.codecs.padding import min_size, pad_multiple
 from icmh_plugins.errors import CodecError
 
@@ -135,7 +136,8 @@ def _dry_run(model: nn.Module) -> Plan:
     with _grey_image(model, side) as image, watched(model) as watch:
         layout, strings, shape = compress(model, image)
         symbols = sum(part.numel() for part in model(image)["likelihoods"].values())
-    direct = tuple(string not in watch.made and is_coder_string(string) for string in strings)
+    files = writes_files(model)
+    direct = tuple(not files and string not in watch.made and is_coder_string(string) for string in strings)
     return Plan(multiple, minimum, side, shape, layout, Fraction(symbols, side * side), direct)
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from torch import nn
 
+from icmh_plugins.codecs.classical import writes_files
 from icmh_plugins.codecs.sites import SLOT
 
 ENTROPY_CLASSES: Final = frozenset(
@@ -32,6 +33,6 @@ def entropy_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def has_tables(model: nn.Module) -> bool:
-    """Whether every entropy model has its tables, so that the codec can write and read streams."""
+    """Whether every entropy model has its tables, or none is needed, so that the codec can write and read streams."""
     modules = entropy_modules(model).values()
-    return bool(modules) and all(module._quantized_cdf.numel() > 0 for module in modules)
+    return writes_files(model) or (bool(modules) and all(module._quantized_cdf.numel() > 0 for module in modules))

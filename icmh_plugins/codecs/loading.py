@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from icmh_plugins._deps import require
 from icmh_plugins.codecs.checkpoints import read_checkpoint
+from icmh_plugins.codecs.classical import CLASSICAL
 from icmh_plugins.codecs.entropy import has_tables
 from icmh_plugins.errors import CodecError, suggest
 
@@ -32,6 +33,7 @@ def load_codec(spec: str, checkpoint: str | os.PathLike[str] | None = None) -> n
 
             * a codec shipped with this package: ``"mbt2018-mean-n64m96-q1"`` (see `shipped_codecs`);
             * ``"architecture:quality"`` of CompressAI's zoo: ``"mbt2018-mean:4"`` (downloaded without a checkpoint);
+            * ``"jpeg:quality"`` or ``"webp:quality"``, 1 to 100: Pillow's, for adapters behind the decoder;
             * an architecture of CompressAI with a checkpoint: ``"mbt2018-mean"``;
             * ``"package.module:factory"``: anything callable without arguments that returns a codec.
         checkpoint: Weights to load: ``.safetensors``, or a file of `torch.save` (read with ``weights_only=True``).
@@ -57,6 +59,8 @@ def _build(spec: str, checkpoint: str | os.PathLike[str] | None) -> Any:
     if spec in shipped_codecs():
         return _from_weights(_architecture_of(spec), checkpoint or _shipped_folder() / f"{spec}.safetensors")
     if match := _ZOO.fullmatch(spec):
+        if match["architecture"] in CLASSICAL:
+            return _classical(match["architecture"], int(match["quality"]), checkpoint)
         if checkpoint is not None:
             return _from_weights(match["architecture"], checkpoint)
         return _from_zoo(match["architecture"], int(match["quality"]))
@@ -91,6 +95,12 @@ def _from_zoo(architecture: str, quality: int) -> nn.Module:
             f"cannot get pretrained {architecture} at quality {quality}: {type(error).__name__}: {error}. "
             "Without a network, give a checkpoint file."
         ) from error
+
+
+def _classical(name: str, quality: int, checkpoint: str | os.PathLike[str] | None) -> nn.Module:
+    if checkpoint is not None:
+        raise CodecError(f"{name} has no weights: leave the checkpoint {checkpoint} out.")
+    return CLASSICAL[name](quality)
 
 
 def _from_factory(module: str, attribute: str, checkpoint: str | os.PathLike[str] | None) -> Any:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from icmh_plugins.codecs import trial
+from icmh_plugins.codecs.classical import writes_files
 from icmh_plugins.codecs.tracing import trace
 from icmh_plugins.errors import CodecError
 
@@ -26,6 +27,8 @@ def pad_multiple(model: nn.Module) -> int:
     Raises:
         CodecError: Not even 512 works, or the model is no codec.
     """
+    if writes_files(model):
+        return 1
     if model not in _MULTIPLES:
         multiple = trace(model).hyper_stride
         while not _accepts(model, _ENOUGH + multiple):

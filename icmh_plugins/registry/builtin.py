@@ -63,6 +63,12 @@ def register_codec_profiles() -> Iterator[CodecProfileSpec]:
         "Placement of Adapt-ICMH on the TIC codec",
         paper=_ADAPT_ICMH,
     )
+    yield CodecProfileSpec(
+        "pillow",
+        "icmh_plugins.codecs.classical:profile",
+        "JPEG and WebP: adapters of the decoded picture",
+        class_names=("PillowCodec",),
+    )
 
 
 @hookimpl

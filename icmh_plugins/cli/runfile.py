@@ -52,7 +52,7 @@ class RunFile(FrozenConfig):
 
     Attributes:
         codec: The codec.
-        adapter: The adapter; may be left out where ``fit.trainable`` is "codec".
+        adapter: The adapter; may be left out where `fit` trains the codec itself.
         task: The task.
         data: An image folder or a CSV of labels.
         validation: Held-out data, measured at every checkpoint.
@@ -151,7 +151,7 @@ def _validate(values: Mapping[str, Any]) -> RunFile:
             raise ConfigError(f"section {key!r} of the run file must be a mapping, got {values[key]!r}")
         sections[key] = validate_config(section, values[key], owner=f"section {key!r} of the run file")
     run = validate_config(RunFile, {**values, **sections}, owner="the run file")
-    if run.adapter is None and run.fit.trainable == "adapter":
+    if run.adapter is None and not run.fit.trains_codec:
         raise ConfigError("there is no adapter to train. Remedy: adapter=sfma, or fit.trainable=codec")
     return run
 

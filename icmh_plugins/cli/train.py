@@ -67,6 +67,7 @@ def _load_model(config: RunFile) -> nn.Module:
     import torch
 
     from icmh_plugins.adapters.attach import attach_adapter
+    from icmh_plugins.adapters.host import base_parameters
     from icmh_plugins.adapters.store import load_adapter
     from icmh_plugins.codecs.loading import load_codec
 
@@ -76,8 +77,9 @@ def _load_model(config: RunFile) -> nn.Module:
         load_adapter(model, adapter.load)
     elif adapter and adapter.name:
         attach_adapter(model, adapter.name, sites=adapter.sites, preset=adapter.preset, **adapter.options)
-    if config.fit.trainable == "codec":
-        model.requires_grad_(True)
+    if config.fit.trains_codec:
+        for parameter in base_parameters(model).values():
+            parameter.requires_grad_(True)
     return model.to(_device(config.device))
 
 

@@ -21,7 +21,7 @@ def launch_distributed(model: nn.Module, optimisation: Optimisation, task: nn.Mo
     accelerate = require("accelerate", "training in several processes")
     # A codec has parameters that its forward does not use; buffers are the same everywhere.
     options = accelerate.DistributedDataParallelKwargs(
-        broadcast_buffers=False, find_unused_parameters=optimisation.config.trainable == "codec"
+        broadcast_buffers=False, find_unused_parameters=optimisation.config.trains_codec
     )
     # Without `cpu`, accelerate takes the processes of a machine without accelerators for one run each.
     cpu = not torch.accelerator.is_available()

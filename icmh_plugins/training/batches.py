@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from icmh_plugins.data.sources import collate
 from icmh_plugins.errors import DataError
+from icmh_plugins.tasks.base import Batch
 from icmh_plugins.training.seeding import SeededSamples
 
 
@@ -41,6 +43,13 @@ def batches(
             f"a batch of {batch_size} cannot be shared equally by {world} processes. Remedy: a multiple of {world}"
         )
     return _batches(SeededSamples(dataset, seed), batch_size, seed, start, stop, shard, workers)
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with all its tensors on `device`."""
+    return {
+        key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for key, value in batch.items()
+    }
 
 
 def _batches(

@@ -97,7 +97,9 @@ class Checkpoint:
                 f"{self.path} belongs to another run (adapter, task, data or base differ). "
                 "Remedy: another out folder, or resume=False"
             )
-        before, now = json.loads(header["config"]), self.config.model_dump(mode="json")
+        # Options that the run's version did not know are at their defaults.
+        before = FitConfig.model_construct(**json.loads(header["config"])).model_dump(mode="json")
+        now = self.config.model_dump(mode="json")
         changed = [key for key in now if key not in FREE and before.get(key) != now[key]]
         if changed:
             pairs = ", ".join(f"{key}: {before.get(key)} then, {now[key]} now" for key in changed)

@@ -1,4 +1,4 @@
-"""`fit`: train the adapters of a frozen codec for a task."""
+"""`fit`: train the adapters of a frozen codec for a task, or the codec with them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ from icmh_plugins.training.config import FitConfig
 from icmh_plugins.training.launch import Launch, launch
 from icmh_plugins.training.logs import ProgressBar, Row
 from icmh_plugins.training.loop import Trainer
+from icmh_plugins.training.loss import Objective
 from icmh_plugins.training.modes import frozen_mode, only_gradients, training_mode
 from icmh_plugins.training.optimisation import Optimisation
 from icmh_plugins.training.outcome import conclude, describe_task
 from icmh_plugins.training.precision import denormals_flushed
 from icmh_plugins.training.quantization import quantization
 from icmh_plugins.training.records import Records
+from icmh_plugins.training.trained import trained
 from icmh_plugins.training.validation import Validation
 
 
@@ -77,13 +79,15 @@ def fit(
 ) -> FitResult:
     """Train the active adapters for a task; the base and the task's networks stay frozen, in eval mode but quantisers.
 
-    Minimises bpp + lmbda * D. The base's fingerprint is checked at the end. A run is a function of its options and
-    seed: stopped anywhere and called again with the same `out`, it goes on and ends as if it had not been stopped.
-    Ctrl-C writes a checkpoint first. In processes started by ``accelerate launch`` or ``torchrun`` the batch is
-    shared between them; `out` must be a folder that all of them see.
+    Minimises bpp + lmbda * D, where D judges the picture that the adapters give; where nothing that trains changes the
+    bits, bpp is constant and left out. The base's fingerprint is checked at the end. A run is a function of its
+    options and seed: stopped anywhere and called again with the same `out`, it goes on and ends as if it had not been
+    stopped. Ctrl-C writes a checkpoint first. In processes started by ``accelerate launch`` or ``torchrun`` the batch
+    is shared between them; `out` must be a folder that all of them see.
 
-    With ``trainable="codec"`` the codec itself is trained too. Its coding tables are then computed anew at the end,
-    and `out` gets its weights and tables as ``codec.safetensors``, for `load_codec`.
+    With ``mode="joint"`` the codec itself is trained too, for bpp + lmbda_h * 255^2 MSE(x_hat, x) + lmbda * D, with
+    x_hat the picture before adapters of the decoded image. Its coding tables are then computed anew at the end, and
+    `out` gets its weights and tables as ``codec.safetensors``, for `load_codec`, beside the adapters for it.
 
     Args:
         model: A codec with adapters, changed in place.
@@ -96,7 +100,7 @@ def fit(
         resume: Go on from the checkpoint in `out`, if there is one.
         tensorboard: Also log to TensorBoard in `out`.
         progress: Show a progress bar.
-        **options: Fields of `FitConfig`: steps, batch_size, lr, crop, quantization, amp, seed, ...
+        **options: Fields of `FitConfig`: mode, steps, batch_size, lr, crop, quantization, amp, seed, ...
 
     Raises:
         ConfigError, DataError, AdapterError: Before training starts.
@@ -107,10 +111,12 @@ def fit(
     config = validate_config(FitConfig, {"lmbda": lmbda, **options}, owner="fit")
     instrument = create_task(task, **(task_options or {}))
     dataset = open_data(data, RandomCrop(config.crop), config.seed)
-    validate = None if validation is None else Validation(validation, instrument, config)
     root = unwrap(model)
+    what = trained(root, config)
+    objective = Objective.of(config, what.sides)
+    validate = None if validation is None else Validation(validation, instrument, objective, config)
     _check_crop(root, config.crop)
-    optimisation = Optimisation(root, config)
+    optimisation = Optimisation(root, config, what)
     folder = _folder(out)
     before = base_fingerprint(root, recompute=True)
     with ExitStack() as stack:
@@ -126,7 +132,7 @@ def fit(
         )
         _prepare(stack, root, config, where)
         started = time.perf_counter()
-        Trainer(where, optimisation, instrument, config).run(supply, records, done)
+        Trainer(where, optimisation, instrument, objective, config).run(supply, records, done)
         seconds = time.perf_counter() - started
     conclude(root, instrument, config, before, folder if where.main else None)
     speed = (config.steps - done) * config.batch_size / max(seconds, 1e-9)
@@ -135,7 +141,7 @@ def fit(
 
 def _prepare(stack: ExitStack, root: nn.Module, config: FitConfig, where: Launch) -> None:
     """Enter the state in which steps are made."""
-    stack.enter_context(frozen_mode(root) if config.trainable == "adapter" else training_mode(root))
+    stack.enter_context(training_mode(root) if config.trains_codec else frozen_mode(root))
     stack.enter_context(quantization(root, config.quantization, where.shard))
     stack.enter_context(torch.random.fork_rng([where.device] if where.device.type == "cuda" else []))
     stack.enter_context(denormals_flushed())
@@ -165,7 +171,7 @@ def _identity(root: nn.Module, task: Task, config: FitConfig, base: str, images:
     adapters = {n: [r.plugin, r.config, [s.name for s in r.sites]] for n, r in host.records.items()} if host else {}
     facts = {
         "codec": type(root).__name__,
-        "base": base if config.trainable == "adapter" else "",  # a trained codec's weights are in the checkpoint
+        "base": "" if config.trains_codec else base,  # a trained codec's weights are in the checkpoint
         "adapters": adapters,
         "active": host.active if host else (),
         "task": describe_task(task),
@@ -177,5 +183,5 @@ def _identity(root: nn.Module, task: Task, config: FitConfig, base: str, images:
 def _label(root: nn.Module, config: FitConfig) -> str:
     """What the progress bar says is being trained."""
     host = host_of(root)
-    names = [*(host.active if host else ()), *(["codec"] if config.trainable == "codec" else [])]
+    names = [*(host.active if host else ()), *(["codec"] if config.trains_codec else [])]
     return f"{' + '.join(names)}, lambda {config.lmbda:g}"

@@ -9,13 +9,15 @@ import torch
 
 from icmh_plugins.adapters.host import unwrap
 from icmh_plugins.tasks.base import Batch, Task
+from icmh_plugins.training.batches import on_device
 from icmh_plugins.training.config import FitConfig
 from icmh_plugins.training.interrupt import deferred_interrupt
 from icmh_plugins.training.launch import Launch
 from icmh_plugins.training.logs import Row
-from icmh_plugins.training.loss import rate_distortion
+from icmh_plugins.training.loss import Objective
 from icmh_plugins.training.optimisation import Optimisation, learning_rate
 from icmh_plugins.training.precision import bfloat16_transforms
+from icmh_plugins.training.reconstruction import reconstruct
 from icmh_plugins.training.records import Records
 
 
@@ -26,6 +28,7 @@ class Trainer:
     launch: Launch
     optimisation: Optimisation
     task: Task
+    objective: Objective
     config: FitConfig
 
     def run(self, supply: Iterable[Batch], records: Records, done: int) -> None:
@@ -47,12 +50,12 @@ class Trainer:
         """Do step `index` (from 0) and return its row. All its randomness comes from (seed, index)."""
         config, device = self.config, self.launch.device
         torch.manual_seed(config.seed * 1_000_003 + index)
-        image = batch["image"].to(device, non_blocking=True, memory_format=self._layout())
-        batch, low = {**batch, "image": image}, self._low_precision(index)
+        batch, low = on_device(batch, device), self._low_precision(index)
+        image = batch["image"].contiguous(memory_format=self._layout())
         with bfloat16_transforms(unwrap(self.launch.model), low), torch.autocast(device.type, enabled=False):
-            out = self.launch.model(image)
+            seen = reconstruct(self.launch.model, image)
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
-            loss = rate_distortion(out, self.task.prepare(batch), self.task, config.lmbda)
+            loss = self.objective(seen, self.task.prepare(batch), self.task)
         self.launch.backward(loss.total)
         norm = self.optimisation.step(index)
         means = self.launch.means({"loss": loss.total, "bpp": loss.bpp, "distortion": loss.distortion, **loss.parts})
@@ -61,7 +64,7 @@ class Trainer:
     def _layout(self) -> torch.memory_format:
         # Channels last is faster, but on a CPU the weight gradient of a strided 1x1 convolution of the image (Cheng's
         # and ELIC's first skip) then writes out of bounds (torch 2.14).
-        safe = self.config.trainable == "adapter" or self.launch.device.type != "cpu"
+        safe = not self.config.trains_codec or self.launch.device.type != "cpu"
         return torch.channels_last if safe else torch.contiguous_format
 
     def _low_precision(self, index: int) -> bool:

@@ -1,17 +1,34 @@
-"""The training loss L = R + lambda D (Adapt-ICMH, eq. of section 4.1 of its reference; CompressAI's convention)."""
+"""The training loss: rate, task, fidelity of the human view, and a tie between the two pictures.
+
+One form serves the published objectives: R + lambda D (Adapt-ICMH), R + lambda_h D_h + lambda_m D_m (ICIP 2024), and
+alpha D + beta R + gamma T (the rate-perception objective of LL-ICM).
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from icmh_plugins.codecs.sites import Side
 from icmh_plugins.errors import NumericalError
 from icmh_plugins.tasks.base import Batch, Task
+from icmh_plugins.training.config import FitConfig
+from icmh_plugins.training.reconstruction import Reconstruction
+
+log = logging.getLogger(__name__)
+
+_BEHIND: Final[dict[str, frozenset[Side]]] = {
+    "rate_weight": frozenset({"analysis", "entropy"}),
+    "lmbda_h": frozenset({"analysis", "entropy", "synthesis"}),
+    "lmbda_id": frozenset({"reconstruction"}),
+}
+"""The sides that each term depends on; the task depends on all."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,66 @@ class Loss:
     parts: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Objective:
+    """rate R + task T(x_bar) + human 255^2 MSE(x_hat, x) + identity 255^2 MSE(x_bar, x_hat).
+
+    R is in bits per pixel; x_hat is the human view, x_bar the picture for the task; x is what was coded.
+
+    Attributes:
+        task: gamma, or lambda_m.
+        rate: beta.
+        human: alpha, or lambda_h.
+        identity: Holds x_bar near x_hat.
+    """
+
+    task: float
+    rate: float = 1.0
+    human: float = 0.0
+    identity: float = 0.0
+
+    @classmethod
+    def of(cls, config: FitConfig, sides: frozenset[Side]) -> Objective:
+        """The objective of a run that trains on `sides`; terms that are then constant are left out.
+
+        Logs a warning for each of those that was asked for.
+        """
+        weights = {name: getattr(config, name) for name in _BEHIND}
+        for name in [name for name, behind in _BEHIND.items() if sides.isdisjoint(behind)]:
+            if weights[name]:
+                log.warning(
+                    "%s = %g weighs a term that is constant: nothing that trains (%s) changes it. It is left out",
+                    name, weights[name], ", ".join(sorted(sides)),
+                )  # fmt: skip
+            weights[name] = 0.0
+        rate = 1.0 if weights["rate_weight"] is None else weights["rate_weight"]
+        return cls(config.lmbda, rate, weights["lmbda_h"], weights["lmbda_id"])
+
+    def __call__(self, seen: Reconstruction, batch: Batch, task: Task) -> Loss:
+        """Add up the terms.
+
+        Raises:
+            NumericalError: The loss is NaN or infinite.
+        """
+        bpp, distortion = bits_per_pixel(seen.likelihoods, batch["image"]), task.distortion(seen.x_bar, batch)
+        total, parts = self.task * distortion.total, dict(distortion.parts)
+        if self.rate:
+            total = self.rate * bpp + total
+        if self.human:
+            parts["human"] = _squared_error(seen.x_hat, batch["image"])
+            total = total + self.human * parts["human"]
+        if self.identity:
+            parts["identity"] = _squared_error(seen.x_bar, seen.x_hat)
+            total = total + self.identity * parts["identity"]
+        if not bool(torch.isfinite(total)):
+            raise NumericalError(
+                f"the loss is {total.item()} (bpp {bpp.item():.4g}, distortion {distortion.total.item():.4g}). "
+                "Remedy: a lower lr, clip_norm, or amp='off'"
+            )
+        detached = {name: part.detach() for name, part in parts.items()}
+        return Loss(total, bpp.detach(), distortion.total.detach(), detached)
+
+
 def bits_per_pixel(likelihoods: Mapping[str, Tensor], image: Tensor) -> Tensor:
     """Estimated rate: the sum of -log2 of all likelihoods over B*H*W image pixels, whatever the keys."""
     pixels = image.shape[0] * image.shape[-2] * image.shape[-1]
@@ -31,18 +108,5 @@ def bits_per_pixel(likelihoods: Mapping[str, Tensor], image: Tensor) -> Tensor:
     return -nats / (math.log(2) * pixels)
 
 
-def rate_distortion(out: Mapping[str, Any], batch: Batch, task: Task, lmbda: float) -> Loss:
-    """Add up the loss bpp + lmbda * distortion.
-
-    Raises:
-        NumericalError: The loss is NaN or infinite.
-    """
-    bpp = bits_per_pixel(out["likelihoods"], batch["image"])
-    distortion = task.distortion(out["x_hat"], batch)
-    total = bpp + lmbda * distortion.total
-    if not bool(torch.isfinite(total)):
-        raise NumericalError(
-            f"the loss is {total.item()} (bpp {bpp.item():.4g}, distortion {distortion.total.item():.4g}). "
-            "Remedy: a lower lr, clip_norm, or amp='off'"
-        )
-    return Loss(total, bpp.detach(), distortion.total.detach(), distortion.parts)
+def _squared_error(a: Tensor, b: Tensor) -> Tensor:
+    return 255**2 * (a.float() - b.float()).square().mean()

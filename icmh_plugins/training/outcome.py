@@ -11,7 +11,7 @@ from torch import nn
 
 from icmh_plugins.adapters.host import host_of
 from icmh_plugins.adapters.store import save_adapter
-from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.fingerprint import base_fingerprint, tensor_checksums
 from icmh_plugins.errors import BaseMismatchError
 from icmh_plugins.tasks.base import Task
 from icmh_plugins.training.config import FitConfig
@@ -34,14 +34,14 @@ def conclude(root: nn.Module, task: Task, config: FitConfig, before: str, folder
     Raises:
         BaseMismatchError: The base was frozen and has changed.
     """
-    if config.trainable == "codec":
+    if config.trains_codec:
         _renew(root)
         _save_codec(root, folder)
     else:
         _check_base(root, before)
     host = host_of(root)
     for name in host.active if host else ():
-        training = config.model_dump(mode="json", exclude={"lmbda"})
+        training = config.model_dump(mode="json", exclude={"lmbda"}, exclude_none=True)
         host.record(name).metadata.update({**describe_task(task), "lmbda": config.lmbda, "training": training})
         if folder:
             save_adapter(root, folder / name, name)
@@ -74,7 +74,7 @@ def _renew(root: nn.Module) -> None:
         log.warning("%s has no update(): compute its coding tables before coding", type(root).__name__)
     host = host_of(root)
     if host:
-        host.fingerprint = base_fingerprint(root, recompute=True)
+        host.fingerprint, host.checksums = base_fingerprint(root, recompute=True), tensor_checksums(root)
 
 
 def _save_codec(root: nn.Module, folder: Path | None) -> None:
@@ -82,5 +82,7 @@ def _save_codec(root: nn.Module, folder: Path | None) -> None:
         return
     scratch = folder / f".{CODEC}.tmp"
     # Cloned, because parts that are registered under two names share memory, which safetensors refuses.
-    save_file({key: tensor.detach().cpu().contiguous().clone() for key, tensor in root.state_dict().items()}, scratch)
+    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in root.state_dict().items()}
+    facts = {"model_class": type(root).__name__, "fingerprint": base_fingerprint(root)}
+    save_file(tensors, scratch, metadata={"format": "pt", **facts})
     scratch.replace(folder / CODEC)

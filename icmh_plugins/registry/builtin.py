@@ -34,6 +34,13 @@ def register_adapters() -> Iterator[AdapterSpec]:
     )
     for name, summary in (("dynamic", "Pixel network after the decoder; bits unchanged"), ("dan", "Same as dynamic")):
         yield AdapterSpec(name, "icmh_plugins.adapters.dynamic:Dynamic", summary, paper=_DYNAMIC)
+    yield AdapterSpec(
+        "ll-icm",
+        "icmh_plugins.adapters.ll_icm:LLICM",
+        "Restoration behind the decoder, conditioned by CLIP or DA-CLIP",
+        paper="After Xue et al., LL-ICM, arXiv:2412.03841",
+        requires=("open_clip_torch>=3.0",),
+    )
 
 
 @hookimpl

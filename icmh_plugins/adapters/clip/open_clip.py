@@ -90,7 +90,7 @@ def _clip_of(state: DAClipState, weights: ClipWeights) -> nn.Module:
 def _fitting(weights: ClipWeights) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+    except (RuntimeError, ValueError, AssertionError, LookupError, OSError) as error:  # what open_clip raises
         raise ConfigError(
             f"CLIP weights {weights.name!r} do not fit their architecture: {str(error)[:300]}. Remedy: check the name "
             "of the model, or download the file again"

@@ -25,7 +25,7 @@ def plot_perception(
     *,
     references: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
-    """Draw `metric` over bits per pixel, one panel a task; curves of one name have one colour in all panels.
+    """Draw `metric` over bits per pixel, one panel a task; curves of one name look alike in all panels.
 
     Where more bits do not help, the line is dotted, and the panel says that the curve has no BD-rate.
 
@@ -41,30 +41,35 @@ def plot_perception(
     if not tasks:
         raise CurveError("A plot of rate and perception needs at least one task.")
     names = list(dict.fromkeys(curve.name for curves in tasks.values() for curve in curves))
-    colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(names)}
+    styles = {name: _style(index) for index, name in enumerate(names)}
     abnormal = {task: [c.name for c in curves if falls(c, metric)] for task, curves in tasks.items()}
     with drawing(path, _EACH * len(tasks), 3.9) as figure:
         panels = figure.subplots(1, len(tasks), squeeze=False)[0]
         for axes, (task, curves) in zip(panels, tasks.items(), strict=True):
             axes.set(xlabel="Rate (bits per pixel)", title=task)
             for curve in curves:
-                _draw(axes, curve, metric, colours[curve.name])
+                _draw(axes, curve, metric, *styles[curve.name])
             for name, value in (references or {}).get(task, {}).items():
                 _reference(axes, name, display(metric).factor * value)
             if abnormal[task]:
                 _note(axes, f"not monotone, no BD-rate: {', '.join(abnormal[task])}")
         panels[0].set_ylabel(display(metric).axis)
-        handles = [panels[0].plot([], [], color=colour, marker="o", label=name)[0] for name, colour in colours.items()]
+        handles = [panels[0].plot([], [], color=c, marker=m, label=name)[0] for name, (c, m) in styles.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(names)), frameon=False, fontsize=8)
 
 
-def _draw(axes: Axes, curve: RateCurve, metric: str, colour: str) -> None:
+def _style(index: int) -> tuple[str, str]:
+    """Colour and marker; where colours repeat, markers do not."""
+    return PALETTE[index % len(PALETTE)], "os^D"[index // len(PALETTE) % 4]
+
+
+def _draw(axes: Axes, curve: RateCurve, metric: str, colour: str, marker: str) -> None:
     rate, quality = curve.values(RATE), display(metric).factor * curve.values(metric)
     falling = {fall.first for fall in falls(curve, metric)}
     for i in range(len(rate) - 1):
         style = ":" if i in falling else "-"
         axes.plot(rate[i : i + 2], quality[i : i + 2], style, color=colour)
-    axes.plot(rate, quality, "o", color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.8)
+    axes.plot(rate, quality, marker, color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.8)
 
 
 def _reference(axes: Axes, name: str, value: float) -> None:

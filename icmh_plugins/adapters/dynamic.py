@@ -5,11 +5,13 @@ names the method; g_t is a plain residual network on pixels with one attention b
 
 From the paper (framework figure and slides; the full text was not available): the blocks, their order, and the skip.
 Ours: width and bottleneck (64 and one half), stride 1 throughout, the zero-initialised last convolution, so that
-attaching changes nothing, `post_relu` (CompressAI's residual unit), `unshuffle` and `tile`.
+attaching changes nothing, `post_relu` (CompressAI's residual unit), `unshuffle`, `tile`, and kernels that depend on the
+picture (`kernels`, off by default).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icmh_plugins.adapters.base import Adapter, AdapterConfig
-from icmh_plugins.adapters.kernels import pointwise
+from icmh_plugins.adapters.dynamic_blocks import AttentionBlock, ResidualBlock
 from icmh_plugins.adapters.tiling import tiled
 from icmh_plugins.codecs.padding import crop, pad
 from icmh_plugins.codecs.sites import Site
@@ -37,6 +39,8 @@ class DynamicConfig(AdapterConfig):
         unshuffle: 2 works on 2x2 blocks of pixels as 12 channels at half the size: about four times faster; not of
             the paper.
         tile: Larger pictures are worked on in tiles of this side, exactly, which bounds the memory; 0 never tiles.
+        kernels: K > 1 mixes the 3x3 kernels of residual blocks out of K, by the picture ("dynamic convolution"); not of
+            the paper. Whole pictures only: `tile` is then of no effect.
     """
 
     width: int = Field(64, ge=1)
@@ -44,38 +48,7 @@ class DynamicConfig(AdapterConfig):
     post_relu: bool = False
     unshuffle: Literal[1, 2] = 1
     tile: int = Field(512, ge=0, multiple_of=2)
-
-
-class ResidualBlock(nn.Module):
-    """u + P2 ReLU(K3 ReLU(P1 u)): 1x1 down, 3x3, 1x1 up; 3.25 C^2 + 2 C parameters with a bottleneck of one half."""
-
-    def __init__(self, config: DynamicConfig) -> None:
-        super().__init__()
-        middle = max(1, round(config.width * config.bottleneck))
-        self.reduce = nn.Conv2d(config.width, middle, 1)
-        self.filter = nn.Conv2d(middle, middle, 3, padding=1)
-        self.expand = nn.Conv2d(middle, config.width, 1)
-        self.post_relu = config.post_relu
-
-    def forward(self, u: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        middle = pointwise(u, self.reduce.weight, self.reduce.bias).relu_()
-        middle = self.filter(middle).relu_()
-        out = u + pointwise(middle, self.expand.weight, self.expand.bias)
-        return out.relu_() if self.post_relu else out
-
-
-class AttentionBlock(nn.Module):
-    """u + T(u) * sigmoid(P M(u)): a trunk T and a mask M of three residual blocks each, P a 1x1 convolution."""
-
-    def __init__(self, config: DynamicConfig) -> None:
-        super().__init__()
-        self.trunk = nn.Sequential(*(ResidualBlock(config) for _ in range(3)))
-        self.mask = nn.Sequential(*(ResidualBlock(config) for _ in range(3)), nn.Conv2d(config.width, config.width, 1))
-
-    def forward(self, u: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        return torch.addcmul(u, self.trunk(u), torch.sigmoid(self.mask(u)))
+    kernels: int = Field(1, ge=1, le=16)
 
 
 class Dynamic(Adapter):
@@ -93,14 +66,11 @@ class Dynamic(Adapter):
 
     def __init__(self, site: Site, config: DynamicConfig) -> None:
         super().__init__(site, config)
-        channels = site.channels * config.unshuffle**2
-        self.scale, self.tile = config.unshuffle, config.tile
+        channels, middle = site.channels * config.unshuffle**2, max(1, round(config.width * config.bottleneck))
+        block = partial(ResidualBlock, config.width, middle, config.post_relu, config.kernels)
+        self.scale, self.tile = config.unshuffle, config.tile if config.kernels == 1 else 0
         self.w_in = nn.Conv2d(channels, config.width, 5, padding=2)
-        self.blocks = nn.Sequential(
-            ResidualBlock(config), ResidualBlock(config),
-            AttentionBlock(config),
-            ResidualBlock(config), ResidualBlock(config),
-        )  # fmt: skip
+        self.blocks = nn.Sequential(block(), block(), AttentionBlock(config.width, block), block(), block())
         self.w_out = nn.Conv2d(config.width, channels, 5, padding=2)
         nn.init.zeros_(self.w_out.weight)
         nn.init.zeros_(self.w_out.bias)

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from icmh_plugins.adapters.describe import count_macs
-from icmh_plugins.adapters.dynamic import REACH, AttentionBlock, Dynamic, DynamicConfig, ResidualBlock
+from icmh_plugins.adapters.dynamic import REACH, Dynamic
+from icmh_plugins.adapters.dynamic_blocks import AttentionBlock, ResidualBlock
+from icmh_plugins.adapters.dynamic_convolution import MixedConv2d
 from icmh_plugins.codecs.sites import Site
 from icmh_plugins.errors import ConfigError
 
@@ -32,12 +34,12 @@ def size(module):
 @pytest.mark.parametrize(("width", "parameters"), WIDTHS.items())
 def test_parameters(width, parameters):
     assert size(dynamic(width=width)) == parameters == 33.5 * width**2 + 172 * width + 3
-    assert size(ResidualBlock(DynamicConfig(width=width))) == 3.25 * width**2 + 2 * width
+    assert size(ResidualBlock(width, width // 2)) == 3.25 * width**2 + 2 * width
 
 
 def test_width_64_is_the_default():
     assert size(dynamic()) == 148_227
-    assert size(ResidualBlock(DynamicConfig())) == 13_440
+    assert size(dynamic().blocks[0]) == 13_440
 
 
 def test_layers():
@@ -59,7 +61,7 @@ def test_multiply_accumulates(width):
 
 
 def test_block_equations():
-    block = AttentionBlock(DynamicConfig(width=8, bottleneck=0.25))
+    block = dynamic(width=8, bottleneck=0.25).blocks[2]
     u = torch.randn(1, 8, 5, 6)
 
     def residual(unit, x):
@@ -75,7 +77,7 @@ def test_block_equations():
     assert block.trunk[0].filter.weight.shape == (2, 2, 3, 3)
 
 
-@pytest.mark.parametrize("options", [{}, {"post_relu": True}, {"unshuffle": 2}, {"tile": 16}])
+@pytest.mark.parametrize("options", [{}, {"post_relu": True}, {"unshuffle": 2}, {"tile": 16}, {"kernels": 3}])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (37, 1), (23, 50), (2, 2)])
 @torch.no_grad()
 def test_untrained_it_returns_its_input(options, shape):
@@ -127,6 +129,46 @@ def test_unshuffled_it_works_at_half_the_size():
     assert network.w_in.weight.shape == (32, 12, 5, 5)
 
 
+def test_mixed_kernels_cost_about_2_25_c_squared_each():
+    plain, mixed = (size(dynamic(width=64, kernels=kernels).blocks[0]) for kernels in (1, 4))
+    assert mixed - plain == pytest.approx(2.25 * 64**2 * 3, rel=0.05)
+
+
+@torch.no_grad()
+def test_each_picture_of_a_batch_gets_its_own_kernel():
+    torch.manual_seed(0)
+    layer = MixedConv2d(4, 8, 3).eval()
+    layer.weigh.weight.mul_(50)
+    layer.tau.fill_(1)
+    x, features = torch.randn(2, 4, 9, 7), torch.randn(2, 8, 9, 7) + torch.tensor([2.0, -2.0]).view(2, 1, 1, 1)
+    mixes = torch.softmax(layer.weigh(torch.relu(layer.squeeze(features.mean((2, 3))))), 1)
+    assert (mixes[0] - mixes[1]).abs().max() > 0.1
+    for index, mix in enumerate(mixes):
+        parts = [
+            share * nn.functional.conv2d(x[index : index + 1], weight, bias, padding=1)
+            for share, weight, bias in zip(mix, layer.weight, layer.bias, strict=True)
+        ]
+        torch.testing.assert_close(layer(x, features)[index], sum(parts)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_kernels_cool_down_while_training_only():
+    layer, x, features = MixedConv2d(4, 8, 2), torch.rand(1, 4, 4, 4), torch.rand(1, 8, 4, 4)
+    layer.train()(x, features)
+    assert float(layer.tau) == pytest.approx(30 - 29 / 1000)
+    layer.eval()(x, features)
+    assert float(layer.tau) == pytest.approx(30 - 29 / 1000)
+    layer.tau.fill_(1.001)
+    layer.train()(x, features)
+    assert float(layer.tau) == 1
+
+
+def test_mixed_kernels_see_the_whole_picture():
+    sizes, network = [], dynamic(width=8, kernels=2, tile=16)
+    network.w_in.register_forward_hook(lambda *call: sizes.append(tuple(call[2].shape[-2:])))
+    network(torch.rand(1, 3, 40, 50))
+    assert sizes == [(40, 50)]
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_number_formats(dtype):
     network = trained(width=4).to(dtype)
@@ -142,6 +184,7 @@ def test_number_formats(dtype):
         ({"width": 0}, "width"),
         ({"unshuffle": 3}, "unshuffle"),
         ({"tile": 33}, "tile"),
+        ({"kernels": 0}, "kernels"),
     ],
 )
 def test_wrong_options(options, words):

@@ -61,10 +61,10 @@ SCHEDULES: dict[str, dict[str, tuple[int, str | None, int, float]]] = {
         "q1": (1, "q2", 200, 1.5e-3),
     },
     "faithful": {
-        "q3": (3, "sfma/q3-refined", 1500, 1.5e-3),
-        "q4": (4, "sfma/q4-refined", 1500, 1.5e-3),
-        "q2": (2, "sfma/q2-refined", 1500, 1.5e-3),
-        "q1": (1, "sfma/q1-refined", 1500, 1.5e-3),
+        "q3": (3, "sfma/q3-refined", 600, 1e-3),
+        "q4": (4, "sfma/q4-refined", 600, 1e-3),
+        "q2": (2, "sfma/q2-refined", 600, 1e-3),
+        "q1": (1, "sfma/q1-refined", 600, 1e-3),
     },
     "long": {
         "q3": (3, None, 1600, 1.5e-3),

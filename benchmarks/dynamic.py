@@ -88,6 +88,7 @@ def train(run: str, pictures: Sequence[Image.Image], out: Path, sfma: Path | Non
     if (out / run / "dynamic" / "adapter_config.json").is_file():
         return
     codec = with_sfma(run, sfma)
+    torch.manual_seed(0)  # of the first values
     icmh.attach_adapter(codec, "dynamic", **OPTIONS)
     if start is not None:
         network(codec).load_state_dict(network(trained(start, out, sfma)).state_dict())

@@ -75,10 +75,14 @@ SCHEDULES: dict[str, dict[str, tuple[int, str | None, int, float]]] = {
         "q4-refined": (4, "q4", 800, 8e-4),
         "q2-refined": (2, "q2", 1200, 8e-4),
         "q1-refined": (1, "q1", 800, 8e-4),
-        "q3-final": (3, "q3-refined", 2500, 1.5e-3),
-        "q4-final": (4, "q4-refined", 2500, 1.5e-3),
-        "q2-final": (2, "q2-refined", 2500, 1.5e-3),
-        "q1-final": (1, "q1-refined", 2500, 1.5e-3),
+        "q3-third": (3, "q3-refined", 2500, 1.5e-3),
+        "q4-third": (4, "q4-refined", 2500, 1.5e-3),
+        "q2-third": (2, "q2-refined", 2500, 1.5e-3),
+        "q1-third": (1, "q1-refined", 2500, 1.5e-3),
+        "q3-fourth": (3, "q3-third", 2500, 1.5e-3),
+        "q4-fourth": (4, "q4-third", 2500, 1.5e-3),
+        "q2-fourth": (2, "q2-third", 2500, 1.5e-3),
+        "q1-fourth": (1, "q1-third", 2500, 1.5e-3),
     },
 }
 """Runs in order: rate, the run it starts from, steps, learning rate. Of the finished runs of a rate the last counts.

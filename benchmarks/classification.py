@@ -144,13 +144,16 @@ def _copy_tensors(codec: nn.Module, name: str, path: Path) -> None:
                 parameter.copy_(tensors[f"{site.name}.{key}"])
 
 
-def measure(method: str, out: Path, rows: slice, transfer: bool) -> None:
-    """Code the validation pictures at the four rates and let the training network, or all three, judge them."""
+def measure(method: str, out: Path, rates: list[int], rows: slice, transfer: bool) -> None:
+    """Code the validation pictures at the given rates and let the training network, or all three, judge them.
+
+    The curve is saved once all four are asked for; what other processes have measured is then not measured again.
+    """
     tasks = {"mobilenetv2": mobilenetv2()}
     if transfer:
         tasks |= {"efficientnet": efficientnet_lite0(), "mobilenetv1": mobilenetv1()}
     results = []
-    for quality in (1, 2, 3, 4):
+    for quality in rates:
         codec, folder = _trained(method, quality, out), out / method
         folder.mkdir(parents=True, exist_ok=True)
         views = ("human",) if transfer and method.startswith("sfma") else ()
@@ -160,7 +163,8 @@ def measure(method: str, out: Path, rows: slice, transfer: bool) -> None:
         )  # fmt: skip
         print(result)
         results.append(result.curve)
-    join(method, results).save(out / f"{method}.json")
+    if len(results) == len(CODECS):
+        join(method, results).save(out / f"{method}.json")
 
 
 def _trained(method: str, quality: int, out: Path) -> nn.Module:
@@ -226,6 +230,7 @@ def main() -> None:
     parser.add_argument("--method", nargs="*", default=list(METHODS), choices=["base", *METHODS])
     parser.add_argument("--schedule", choices=tuple(SCHEDULES), default="long")
     parser.add_argument("--run", nargs="*", help="some runs of the schedule only, for several processes side by side")
+    parser.add_argument("--rate", nargs="*", type=int, default=[1, 2, 3, 4], help="measure these only, for the same")
     parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
     parser.add_argument("--transfer", action="store_true", help="measure with networks that training never saw, too")
     parser.add_argument("--name", default="classification", help="name of the reported files")
@@ -238,7 +243,7 @@ def main() -> None:
         return
     for method in args.method:
         if args.stage == "measure":
-            measure(method, args.out, slice(None, None, args.every), args.transfer)
+            measure(method, args.out, args.rate, slice(None, None, args.every), args.transfer)
         elif method != "base":
             train(method, args.schedule, args.run, args.out)
 

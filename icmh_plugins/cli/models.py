@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Codec = Annotated[
-    str, typer.Option("--codec", help="A codec shipped with icmh, 'architecture:quality', 'jpeg:30', or 'module:factory'.")
+    str,
+    typer.Option("--codec", help="A codec shipped with icmh, 'architecture:quality', 'jpeg:30', or 'module:factory'."),
 ]
 Checkpoint = Annotated[
     Path | None, typer.Option("--checkpoint", help="Weights to load into the codec, with its tables.")

@@ -18,6 +18,9 @@ from icmh_plugins.errors import DataError
 
 Source = str | Path | Dataset | Sequence
 
+PICTURES = ("image", "clean")
+"""Keys of a sample that are pictures: what is coded, and what it should look like. They are transformed alike."""
+
 
 def open_data(source: Source, transform: Transform | None = None, seed: int = 0) -> Dataset[Sample]:
     """Make a dataset of samples.
@@ -60,7 +63,9 @@ class Wrapped(Dataset[Sample]):
         index = range(len(self))[index]
         sample = _as_sample(self.dataset[index], index)
         if self.transform is not None:
-            sample["image"] = self.transform(sample["image"], np.random.default_rng([self.seed, self.epoch, index]))
+            key = [self.seed, self.epoch, index]
+            pictures = {name: sample[name] for name in PICTURES if name in sample}
+            sample |= {n: self.transform(picture, np.random.default_rng(key)) for n, picture in pictures.items()}
         return sample
 
     def set_epoch(self, epoch: int) -> None:
@@ -77,8 +82,8 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     """Join samples into a batch.
 
     Returns:
-        "image": (B, 3, H, W), or a list of (3, H, W) where sizes differ. "target": a long tensor (B,) for integer
-        labels, else a list. Other keys: lists. A key must be in all samples.
+        "image" and "clean": (B, 3, H, W), or a list of (3, H, W) where sizes differ. "target": a long tensor (B,)
+        for integer labels, else a list. Other keys: lists. A key must be in all samples.
 
     Raises:
         DataError: Some samples have a key that others lack.
@@ -90,7 +95,7 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def _join(key: str, values: list[Any]) -> Any:
-    if key == "image" and len({tuple(v.shape) for v in values}) == 1:
+    if key in PICTURES and len({tuple(v.shape) for v in values}) == 1:
         return torch.stack(values)
     if key == "target" and all(isinstance(v, int) for v in values):
         return torch.tensor(values)
@@ -107,7 +112,10 @@ def _as_sample(value: Any, index: int) -> Sample:
         sample = {"image": value}
     if "image" not in sample:
         raise DataError(f"sample {index} has no 'image', only {', '.join(map(str, sample))}")
-    sample["image"] = _as_image(sample["image"], index)
+    sample |= {name: _as_image(sample[name], index) for name in PICTURES if name in sample}
+    if "clean" in sample and sample["clean"].shape != sample["image"].shape:
+        shapes = " and ".join(str(tuple(sample[name].shape)) for name in PICTURES)
+        raise DataError(f"image and clean of sample {index} are {shapes}; pairs need equal sizes")
     target = sample.get("target")
     if isinstance(target, np.integer) or (isinstance(target, Tensor) and target.dim() == 0):
         sample["target"] = int(target)

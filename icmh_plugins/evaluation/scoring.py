@@ -55,6 +55,8 @@ class Scorer:
     def prepare(self, sample: Mapping[str, Any], image: Tensor) -> list[Batch]:
         """A batch of one image (1, 3, H, W) for each task, with what it needs of the uncompressed image."""
         batch: dict[str, Any] = {"image": image}
+        if "clean" in sample:
+            batch["clean"] = sample["clean"].to(image.device)[None]
         target = sample.get("target")
         if target is not None:
             batch["target"] = torch.tensor([target], device=image.device) if isinstance(target, int) else [target]

@@ -18,7 +18,8 @@ from icmh_plugins._config import FrozenConfig
 
 Batch = Mapping[str, Any]
 """A batch: "image" (B, 3, H, W) in [0, 1] always; "target" (labels, one entry an image) where the data has them;
-"reference" where `Task.prepare` has put it."""
+"clean" (B, 3, H, W), the ideal pictures, where "image" has the degraded ones; "reference" where `Task.prepare` has
+put it."""
 
 
 class TaskConfig(FrozenConfig):

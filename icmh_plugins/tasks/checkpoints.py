@@ -23,7 +23,8 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
 
     Args:
         network: Changed in place, and only if the whole file fits.
-        path: A ``.safetensors`` file, or a torch file with a state dict (bare, or under "state_dict" or "model").
+        path: A ``.safetensors`` file, or a torch file with a state dict: bare, or under "state_dict", "model",
+            "params_ema" or "params" (BasicSR's names; the moving average goes first).
 
     Raises:
         DataError: The file cannot be read safely or does not fit; the message lists the differences.
@@ -78,7 +79,7 @@ def _read(path: str | Path) -> dict[str, Tensor]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
         raise DataError(f"{str(path)!r} cannot be read as weights alone ({error})") from error
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "params_ema", "params"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):

@@ -34,6 +34,8 @@ _KNOWN = {
     "box_ap": Display("Box AP (%)", "points", 100.0, 1),
     "mask_ap": Display("Mask AP (%)", "points", 100.0, 1),
     "psnr-rgb": Display("PSNR (dB)", "dB", 1.0, 2),
+    "psnr": Display("PSNR to the ideal picture (dB)", "dB", 1.0, 2),
+    "ssim": Display("SSIM to the ideal picture", ""),
     "ms-ssim-rgb": Display("MS-SSIM", ""),
     "feature-distance": Display("Feature distance", "", 1.0, 3),
     "encoding_time": Display("Encoding (s)", "s", 1.0, 3),

@@ -36,7 +36,7 @@ def test_leaves_modes_setting_and_hooks_as_they_were(adapted, snapshot):
 def test_a_changed_weight_is_told(adapted):
     with torch.no_grad():
         adapted.h_s[0].weight[0, 0, 0, 0] += 1e-6
-    with pytest.raises(IdentityError, match=r"the base has changed since adapters were attached, first in h_s\.0\.weight"):
+    with pytest.raises(IdentityError, match=r"base has changed since adapters were attached, first in h_s\.0\.weight"):
         verify_identity(adapted, SIZE)
 
 
@@ -72,7 +72,7 @@ def test_a_slot_that_works_while_its_adapters_are_off_is_told(adapted, path, dif
 
 def test_a_codec_that_cannot_code_is_told(adapted, monkeypatch):
     monkeypatch.setattr(adapted, "decompress", lambda strings, shape: None.clamp_(0, 1))
-    with pytest.raises(CodecError, match="MeanScaleHyperprior cannot code and decode .* by itself.*clamp_"):
+    with pytest.raises(CodecError, match=r"MeanScaleHyperprior cannot code and decode .* by itself.*clamp_"):
         verify_identity(adapted, SIZE)
 
 

@@ -79,10 +79,6 @@ SCHEDULES: dict[str, dict[str, tuple[int, str | None, int, float]]] = {
         "q4-third": (4, "q4-refined", 2500, 1.5e-3),
         "q2-third": (2, "q2-refined", 2500, 1.5e-3),
         "q1-third": (1, "q1-refined", 2500, 1.5e-3),
-        "q3-fourth": (3, "q3-third", 2500, 1.5e-3),
-        "q4-fourth": (4, "q4-third", 2500, 1.5e-3),
-        "q2-fourth": (2, "q2-third", 2500, 1.5e-3),
-        "q1-fourth": (1, "q1-third", 2500, 1.5e-3),
     },
 }
 """Runs in order: rate, the run it starts from, steps, learning rate. Of the finished runs of a rate the last counts.

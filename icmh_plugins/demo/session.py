@@ -23,8 +23,8 @@ from icmh_plugins.evaluation.curves import RateCurve, join
 from icmh_plugins.viz.maps import plot_maps
 from icmh_plugins.viz.report import Picture, write_report
 
-ADAPTERS = "sfma-classification"
-"""The shipped adapters, one a rate: ``sfma-classification-q1`` and so on."""
+ADAPTERS = "sfma-faithful"
+"""The shipped adapters, one a rate: ``sfma-faithful-q1`` and so on."""
 
 CODECS = {"base": "base codec", "sfma": "with SFMA"}
 """What codes the pictures: name of files, and for people."""

@@ -20,7 +20,7 @@ def opening(results: Results) -> str:
     return (
         f"Pictures: {names}.\n"
         "Codecs: mbt2018-mean (N = 64, M = 96) at several rates, frozen.\n"
-        "Adapters: SFMA as shipped, trained for another network (MobileNetV2).\n"
+        "Adapters: SFMA as shipped, trained for another network (MobileNetV2) and to keep the picture.\n"
         "Classifier: EfficientNet-Lite0 with its ImageNet weights.\n\n"
         "Below, for each picture: bits of its stream file; PSNR and feature distance (0: no difference to the "
         "classifier) of the decoded picture; the answer (\N{CHECK MARK}: the one on the original).\n"

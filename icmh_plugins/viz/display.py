@@ -44,9 +44,15 @@ _KNOWN = {
 
 
 def display(metric: str) -> Display:
-    """How `metric` is shown; a view after ``@`` is kept (``"top1@human"``); unknown names are shown as they are."""
+    """How `metric` is shown; unknown names are shown as they are.
+
+    A task before ``/`` and a view after ``@`` are kept (``"mobilenetv2/top1@human"``).
+    """
     name, at, view = metric.rpartition("@")
-    if not at:
-        return _KNOWN.get(metric, Display(metric, ""))
-    shown = display(name)
-    return shown._replace(axis=f"{shown.axis}, {view} view")
+    if at:
+        shown = display(name)
+        return shown._replace(axis=f"{shown.axis}, {view} view")
+    task, slash, name = metric.rpartition("/")
+    if slash and name in _KNOWN:
+        return _KNOWN[name]._replace(axis=f"{task}: {_KNOWN[name].axis}")
+    return _KNOWN.get(metric, Display(metric, ""))

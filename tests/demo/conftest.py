@@ -27,7 +27,7 @@ def adapters(tmp_path_factory):
         generator = torch.Generator().manual_seed(quality)
         for parameter in adapter_parameters(codec):
             parameter.data.add_(0.01 * torch.randn(parameter.shape, generator=generator))
-        save_adapter(codec, folder / f"sfma-classification-q{quality}")
+        save_adapter(codec, folder / f"sfma-faithful-q{quality}")
     return folder
 
 

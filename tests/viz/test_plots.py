@@ -49,4 +49,6 @@ def test_missing_metric(tmp_path):
 def test_display():
     assert display("top1").text(0.7654) == "76.5"
     assert display("psnr-rgb@human").axis == "PSNR (dB), human view"
+    assert display("mobilenetv2/top1@human").axis == "mobilenetv2: Top-1 accuracy (%), human view"
+    assert display("mobilenetv2/top1").text(0.7654) == "76.5"
     assert display("niqe").text(3.14159) == "3.1416"

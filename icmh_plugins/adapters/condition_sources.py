@@ -27,25 +27,31 @@ class Source:
     Attributes:
         encoder_needs: What it takes at the encoder, beside the codec.
         decoder_needs: What it takes at the decoder.
-        tap: Site, beside the decoded image, where something is read: "picture" (what enters the encoder), "latent"
-            (what enters the decoder), or "" for none.
-        side: Side of that site.
-        clip_at: Where CLIP runs.
+        tap: Site, beside the decoded image, where something is read: "picture" (what goes into the encoder), "latent"
+            (what goes into the decoder), or "" for none.
     """
 
-    encoder_needs: tuple[str, ...]
-    decoder_needs: tuple[str, ...]
+    encoder_needs: tuple[str, ...] = ()
+    decoder_needs: tuple[str, ...] = ()
     tap: Literal["picture", "latent", ""] = ""
-    side: Side | None = None
-    clip_at: Literal["encoder", "decoder", ""] = ""
+
+    @property
+    def side(self) -> Side | None:
+        """Side of the site that is read."""
+        return {"picture": "analysis", "latent": "synthesis"}.get(self.tap)
+
+    @property
+    def uses_clip(self) -> bool:
+        """Whether CLIP runs anywhere."""
+        return "CLIP" in (*self.encoder_needs, *self.decoder_needs)
 
 
 SOURCES: Final[dict[SourceName, Source]] = {
-    "x_hat": Source((), ("x_hat", "CLIP"), clip_at="decoder"),
-    "latent": Source((), ("y_hat",), tap="latent", side="synthesis"),
-    "side-info": Source(("x", "CLIP"), ("message",), tap="picture", side="analysis", clip_at="encoder"),
-    "hint": Source(("x", "CLIP"), ("message",), tap="picture", side="analysis", clip_at="encoder"),
-    "none": Source((), ()),
+    "x_hat": Source(decoder_needs=("x_hat", "CLIP")),
+    "latent": Source(decoder_needs=("y_hat",), tap="latent"),
+    "side-info": Source(encoder_needs=("x", "CLIP"), decoder_needs=("message",), tap="picture"),
+    "hint": Source(encoder_needs=("x", "CLIP"), decoder_needs=("message",), tap="picture"),
+    "none": Source(),
 }
 
 

@@ -133,15 +133,15 @@ class LLICM(Adapter):
             ConfigError: As `Adapter.make_config`; or weights are missing, or others than the adapter was made with.
         """
         config = super().make_config(options)
-        place = SOURCES[config.condition].clip_at
-        if not place:
+        source = SOURCES[config.condition]
+        if not source.uses_clip:
             return config.model_copy(update={"clip": "", "clip_sha256": "", "clip_width": 0})
         try:
             return _with_clip(config)
         except (ConfigError, MissingDependencyError):
-            if place == "encoder" and config.clip_sha256 and config.clip_width:
-                return config
-            raise
+            if "CLIP" in source.decoder_needs or not (config.clip_sha256 and config.clip_width):
+                raise
+            return config
 
 
 def _check_tap(site: Site, source: Source, config: LLICMConfig) -> None:

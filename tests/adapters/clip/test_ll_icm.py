@@ -9,6 +9,7 @@ import torch
 
 import icmh_plugins as icmh
 from icmh_plugins.adapters.clip import conditioner, spec
+from icmh_plugins.adapters.condition_sources import SOURCES
 from icmh_plugins.adapters.host import adapter_modules
 from icmh_plugins.adapters.ll_icm import LLICM
 from icmh_plugins.errors import AdapterFileError, ConfigError, SiteError, StreamError
@@ -146,10 +147,11 @@ def test_a_fresh_process_decodes_from_bytes_alone(codec, attach, clip, condition
     icmh.save_adapter(codec, tmp_path / "low")
     (tmp_path / "stream").write_bytes(icmh.encode(codec, image))
     views = icmh.decode(codec, (tmp_path / "stream").read_bytes(), views=["human", "low"])
-    where = clip.removeprefix("local-dir:") if condition == "x_hat" else ""
+    needs_clip = "CLIP" in SOURCES[condition].decoder_needs
+    where = clip.removeprefix("local-dir:") if needs_clip else ""
     monkeypatch.setenv("ICMH_CLIP", where)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    script = FRESH.format(needs_clip=condition == "x_hat")
+    script = FRESH.format(needs_clip=needs_clip)
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     fresh = torch.load(tmp_path / "views")

@@ -83,6 +83,18 @@ def test_a_sender_that_is_no_adapter_is_refused():
         unpack(data[:position] + b"\x01" + data[position + 1 :])
 
 
+def test_damage_to_side_information_is_found():
+    data = pack(Stream(replace(HEADER, adapters=(SFMA,), sender=0), ((b"y" * 9, b"z" * 5, b"side"),)))
+    for end in range(len(data)):
+        with pytest.raises(StreamError):
+            unpack(data[:end])
+    for position in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[position // 8] ^= 1 << position % 8
+        with pytest.raises(StreamError):
+            unpack(bytes(damaged))
+
+
 def test_the_container_needs_no_torch():
     code = "import sys, icmh_plugins.bitstream.inspection; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

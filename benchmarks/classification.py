@@ -12,21 +12,21 @@ on from SFMA's refined runs, with the picture itself as one more term. Each stag
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from measuring import (
     CODECS,
+    RESULTS,
+    classifiers,
     copy_adapter,
-    efficientnet_lite0,
     imagenet_val,
-    mobilenetv1,
     mobilenetv2,
+    read_options,
+    stages,
     training_pictures,
 )
 from torch import nn
@@ -35,8 +35,6 @@ import icmh_plugins as icmh
 from icmh_plugins.evaluation.compare import compare
 from icmh_plugins.evaluation.curves import RateCurve, join
 from icmh_plugins.viz.curves import plot_curves
-
-RESULTS = Path(__file__).parent / "results"
 
 
 class Method(NamedTuple):
@@ -141,10 +139,7 @@ def measure(method: str, out: Path, rates: list[int], rows: slice, transfer: boo
 
     The curve is saved once all four are asked for; what other processes have measured is then not measured again.
     """
-    tasks = {"mobilenetv2": mobilenetv2()}
-    if transfer:
-        tasks |= {"efficientnet": efficientnet_lite0(), "mobilenetv1": mobilenetv1()}
-    results = []
+    tasks, results = classifiers(transfer), []
     for quality in rates:
         codec, folder = _trained(method, quality, out), out / method
         folder.mkdir(parents=True, exist_ok=True)
@@ -217,9 +212,7 @@ def _on_images_of(base: RateCurve, other: RateCurve) -> RateCurve:
 
 def main() -> None:
     """Run one stage."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("train", "measure", "report"))
-    parser.add_argument("--out", type=Path, default=Path("runs/classification"))
+    parser = stages(__doc__, "runs/classification", threads=2)
     parser.add_argument("--method", nargs="*", default=list(METHODS), choices=["base", *METHODS])
     parser.add_argument("--schedule", choices=tuple(SCHEDULES), default="long")
     parser.add_argument("--run", nargs="*", help="some runs of the schedule only, for several processes side by side")
@@ -227,10 +220,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
     parser.add_argument("--transfer", action="store_true", help="measure with networks that training never saw, too")
     parser.add_argument("--name", default="classification", help="name of the reported files")
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)
+    args = read_options(parser)
     if args.stage == "report":
         report(args.out, args.name)
         return

@@ -12,23 +12,32 @@ pictures. Each stage can be stopped and called again.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from importlib import resources
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from classification import FIT, LOSS, RESULTS, last_run
-from measuring import CODECS, efficientnet_lite0, imagenet_val, mobilenetv1, mobilenetv2, training_pictures
+from classification import FIT, LOSS, last_run
+from measuring import (
+    CODECS,
+    RESULTS,
+    classifiers,
+    imagenet_val,
+    in_view,
+    mobilenetv2,
+    read_options,
+    stages,
+    training_pictures,
+)
 from PIL import Image
 from torch import nn
 
 import icmh_plugins as icmh
 from icmh_plugins.adapters.host import adapter_modules
+from icmh_plugins.demo.assets import shipped_adapter
 from icmh_plugins.evaluation.bootstrap import paired_difference
 from icmh_plugins.evaluation.curves import RateCurve, RatePoint, join
 from icmh_plugins.viz.curves import plot_curves
@@ -106,8 +115,8 @@ def with_sfma(run: str, sfma: Path | None) -> nn.Module:
         return icmh.load_codec(f"jpeg:{quality}")
     codec = icmh.load_codec(CODECS[quality - 1])
     if family(run) == "both":
-        shipped = Path(str(resources.files(icmh))) / "assets" / "adapters" / f"sfma-classification-q{quality}"
-        icmh.load_adapter(codec, last_run(sfma, quality) / sfma.name if sfma else shipped, name="sfma")
+        folder = last_run(sfma, quality) / sfma.name if sfma else shipped_adapter(f"sfma-classification-q{quality}")
+        icmh.load_adapter(codec, folder, name="sfma")
     return codec
 
 
@@ -126,13 +135,9 @@ def network(codec: nn.Module) -> nn.Module:
 
 def measure(run: str, out: Path, sfma: Path | None, rows: slice, transfer: bool) -> None:
     """Code the validation pictures once and let the classifiers judge them with and without the network."""
-    tasks = {"mobilenetv2": mobilenetv2()}
-    if transfer:
-        tasks |= {"efficientnet": efficientnet_lite0(), "mobilenetv1": mobilenetv1()}
-    result = icmh.evaluate(
-        trained(run, out, sfma), tasks, imagenet_val(rows), views=(WITHOUT[family(run)],), name=run, label=run,
-        resume=out / f"records-{run}.jsonl",
-    )  # fmt: skip
+    views, log = (WITHOUT[family(run)],), out / f"records-{run}.jsonl"
+    codec, tasks = trained(run, out, sfma), classifiers(transfer)
+    result = icmh.evaluate(codec, tasks, imagenet_val(rows), views=views, name=run, label=run, resume=log)
     print(result)
     result.curve.save(out / f"{run}.json")
 
@@ -169,24 +174,6 @@ def gains(run: str, point: RatePoint) -> list[dict[str, Any]]:
     return rows
 
 
-def in_view(curve: RateCurve, view: str) -> RateCurve:
-    """The curve of one view: its metrics under their plain names."""
-    points = []
-    for point in curve.points:
-        values, images = ({_plain(k, view): v for k, v in part.items() if _belongs(k, view)}
-                          for part in (point.values, point.per_image))  # fmt: skip
-        points.append(replace(point, values=values, per_image=images))
-    return replace(curve, points=tuple(points))
-
-
-def _belongs(key: str, view: str) -> bool:
-    return key.partition("@")[2] == view or key.startswith("bpp")
-
-
-def _plain(key: str, view: str) -> str:
-    return key.removesuffix(f"@{view}")
-
-
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
     """Top-1 without and with the network, as Markdown."""
     print("| behind | bpp | network | top-1 without | with | gain, points | PSNR without | with |")
@@ -207,19 +194,14 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Run one stage."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("train", "measure", "report"))
-    parser.add_argument("--out", type=Path, default=Path("runs/dynamic"))
+    parser = stages(__doc__, "runs/dynamic", threads=1)
     parser.add_argument("--only", nargs="*", default=list(WITHOUT), help="families or runs")
     parser.add_argument("--sfma", type=Path, help="folder of a method of classification.py instead of the shipped SFMA")
     parser.add_argument("--steps", type=int, help="at most so many steps a run, for a try")
     parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
     parser.add_argument("--transfer", action="store_true", help="measure with networks that training never saw, too")
     parser.add_argument("--name", default="dynamic", help="name of the reported files")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)
+    args = read_options(parser)
     if args.stage == "report":
         report(args.out, args.name)
         return

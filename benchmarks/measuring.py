@@ -5,9 +5,13 @@ The data is not part of this project; it is found through the environment variab
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -21,7 +25,10 @@ import icmh_plugins as icmh
 from icmh_plugins.adapters.host import adapter_modules
 from icmh_plugins.data.datasets import LabelledImages
 from icmh_plugins.data.transforms import CenterCrop, CropBox
+from icmh_plugins.evaluation.curves import RateCurve
 from icmh_plugins.tasks.checkpoints import load_in_order
+
+RESULTS = Path(__file__).parent / "results"
 
 CODECS = ("mbt2018-mean-n64m96-q1", "mbt2018-mean-n64m96-q2", "mbt2018-mean-n64m96-q3", "mbt2018-mean-n64m96-q4")
 
@@ -98,6 +105,40 @@ def efficientnet_lite0() -> icmh.Task:
 def mobilenetv1() -> icmh.Task:
     """A small quantisation-trained network at 160x160 that training never sees."""
     return _classifier(_Graph("classify/mobilenet_v1_0.5_160_quant.pth"), mean=0.5, std=0.5, input_size=160)
+
+
+def classifiers(transfer: bool) -> dict[str, icmh.Task]:
+    """The network of the training by name; with `transfer` also the two that training never sees."""
+    tasks = {"mobilenetv2": mobilenetv2()}
+    return tasks | {"efficientnet": efficientnet_lite0(), "mobilenetv1": mobilenetv1()} if transfer else tasks
+
+
+def in_view(curve: RateCurve, view: str) -> RateCurve:
+    """The curve of one view of streams that several were decoded from: its metrics under their plain names."""
+
+    def part(values: Mapping[str, Any]) -> dict[str, Any]:
+        named = ((key.partition("@"), value) for key, value in values.items())
+        return {name: value for (name, _, of), value in named if of == view or name.startswith("bpp")}
+
+    points = [replace(p, values=part(p.values), per_image=part(p.per_image)) for p in curve.points]
+    return replace(curve, points=tuple(points))
+
+
+def stages(description: str | None, out: str, threads: int) -> argparse.ArgumentParser:
+    """The options that all benchmarks in stages have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=("train", "measure", "report"))
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--threads", type=int, default=threads)
+    return parser
+
+
+def read_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the options, and set torch up as they say."""
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    return args
 
 
 def _classifier(network: nn.Module, mean: float, std: float, **options: object) -> icmh.Task:

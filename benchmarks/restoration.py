@@ -21,7 +21,6 @@ called again. Pictures and HTML stay in the output folder.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import CODECS, copy_adapter, data_folder
+from measuring import CODECS, RESULTS, copy_adapter, data_folder, in_view, read_options, stages
 from PIL import Image
 from restorers import restorer
 from torch import nn
@@ -43,13 +42,12 @@ from icmh_plugins.data.paired import PairedImages, match_words
 from icmh_plugins.data.paired_writing import write_pairs
 from icmh_plugins.data.transforms import RandomCrop
 from icmh_plugins.evaluation.compare import Comparison, compare
-from icmh_plugins.evaluation.curves import RateCurve, RatePoint, join
+from icmh_plugins.evaluation.curves import RateCurve, join
 from icmh_plugins.tasks.restoration_networks import Restorer
 from icmh_plugins.viz.perception import plot_perception
 from icmh_plugins.viz.report import Picture, write_report
 from icmh_plugins.viz.strips import plot_strips, restoration_strip
 
-RESULTS = Path(__file__).parent / "results"
 WORDS = ("noisy", "rainy", "low-light")
 
 HEAD = {"width": 16, "levels": 2, "blocks": 1, "condition_dim": 64}
@@ -129,7 +127,7 @@ def measure(word: str, out: Path, every: int, niqe: bool) -> None:
                 codec, plain, pictures, views=frozen, resume=log / f"frozen-q{quality}.jsonl", **shared
             )
         for name in ("base", *frozen):
-            runs.setdefault(name, []).append(_of_view(result.curve, "" if name == "base" else name))
+            runs.setdefault(name, []).append(in_view(result.curve, "" if name == "base" else name))
         codec = icmh.load_codec(CODECS[quality - 1])
         for name, (task, source) in _with_networks(word, out, every, metrics).items():
             result = icmh.evaluate(codec, task, source, resume=log / f"{name}-q{quality}.jsonl", **shared)
@@ -197,19 +195,6 @@ def _joint_codec(out: Path, quality: int) -> nn.Module:
     codec = icmh.load_codec("mbt2018-mean", checkpoint=folder / "codec.safetensors")
     icmh.load_adapter(codec, folder / "joint")
     return codec
-
-
-def _of_view(curve: RateCurve, view: str) -> RateCurve:
-    """The curve of one view of streams that several views were decoded from; all other metrics are left out."""
-    point, names = curve.points[0], ("psnr", "ssim", "niqe")
-
-    def renamed(values: Any) -> dict[str, Any]:
-        kept = {"bpp": values["bpp"], "bpp-with-header": values["bpp-with-header"]}
-        keys = {name: f"{name}@{view}" if view else name for name in names}
-        return kept | {name: values[key] for name, key in keys.items() if key in values}
-
-    point = RatePoint(renamed(point.values), renamed(point.per_image), point.label, point.facts)
-    return replace(curve, name=view or "base", points=(point,))
 
 
 def report(out: Path) -> None:
@@ -280,18 +265,13 @@ def _print_table(curves: dict[str, list[RateCurve]], compared: dict[str, list[Co
 
 def main() -> None:
     """Run one stage."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("train", "measure", "report"))
-    parser.add_argument("--out", type=Path, default=Path("runs/restoration"))
+    parser = stages(__doc__, "runs/restoration", threads=1)
     parser.add_argument("--method", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--word", nargs="*", default=[*WORDS, CLEAN], choices=[*WORDS, CLEAN])
     parser.add_argument("--scale", type=float, default=1.0, help="factor of all numbers of steps")
     parser.add_argument("--every", type=int, default=2, help="measure every n-th Kodak picture")
     parser.add_argument("--niqe", action="store_true", help="measure NIQE, too (needs basicsr, a second a picture)")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)
+    args = read_options(parser)
     if args.stage == "report":
         report(args.out)
     elif args.stage == "train":

@@ -22,7 +22,6 @@ DATA = (
 )
 MEASURED = ("bpp", "bpp-with-header", "psnr-rgb", "mobilenetv2/top1", "efficientnet/top1", "mobilenetv1/top1")
 
-
 SHIPPED = {"sfma": "sfma-classification", "sfma-faithful": "sfma-faithful"}
 """Names of the shipped adapters by method, without the rate."""
 

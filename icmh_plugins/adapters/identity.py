@@ -49,9 +49,9 @@ def verify_identity(model: nn.Module, size: tuple[int, int] = (256, 384)) -> Ide
         raise CodecError("the codec has no entropy tables. Remedy: model.update() before verify_identity")
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     image = image.to(next(root.parameters()))
-    image, _ = pad(image, pad_multiple(root), min_size(root))
     with evaluating(root):
         with use_adapter(root, None):
+            image, _ = pad(image, pad_multiple(root), min_size(root))
             ours = _round_trip(root, image)
         with hooks_removed(root):
             stock = _round_trip(root, image)

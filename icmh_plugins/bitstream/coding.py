@@ -21,7 +21,7 @@ from icmh_plugins.bitstream.nested import Nested, fill
 from icmh_plugins.bitstream.plan import Plan, decodes_itself, plan_of
 from icmh_plugins.bitstream.runtime import coding_mode, device_of
 from icmh_plugins.bitstream.synthesis import decode_views
-from icmh_plugins.bitstream.views import OWN, ViewPlan, activated, adapters_in_use, planned_views
+from icmh_plugins.bitstream.views import OWN, ViewPlan, adapters_in_use, planned_views
 from icmh_plugins.codecs.padding import crop, pad
 from icmh_plugins.errors import CodecError, IcmhError, StreamError
 
@@ -48,8 +48,7 @@ def encode(model: nn.Module, image: Tensor) -> bytes:
     root, batch = unwrap(model), checked_batch(image)
     height, width = batch.shape[-2:]
     with coding_mode(root):
-        with activated(root, ()):
-            plan = plan_of(root)
+        plan = plan_of(root)
         padded, _ = pad(batch.to(device_of(root)), plan.multiple, plan.minimum)
         with SymbolGuard(_explain(root)):
             coded = [compress_with_message(root, picture[None], (height, width)) for picture in padded]
@@ -103,8 +102,7 @@ def decode(
         )
     with coding_mode(root):
         check_identity(root, header)
-        with activated(root, ()):
-            plan = plan_of(root)
+        plan = plan_of(root)
         _check_structure(plan, header)
         with planned_views(root, header.adapters, views) as wanted:
             images = [_decode_image(root, plan, header, strings, wanted) for strings in stream.images]

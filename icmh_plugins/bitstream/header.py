@@ -160,20 +160,20 @@ def read_header(data: ByteReader) -> Header:
     if not _only_strings(layout) or not 1 <= count_strings(layout) <= MAX_ITEMS:
         raise StreamError("stream is damaged: its list of strings holds something else or nothing")
     return Header(
-        base,
-        tables,
-        codec,
-        height,
-        width,
-        multiple,
-        minimum,
-        shape,
-        layout,
-        channels,
-        images,
-        adapters,
-        sender,
-        version,
+        base=base,
+        tables=tables,
+        codec=codec,
+        height=height,
+        width=width,
+        multiple=multiple,
+        minimum=minimum,
+        shape=shape,
+        layout=layout,
+        channels=channels,
+        images=images,
+        adapters=adapters,
+        sender=sender,
+        version=version,
     )
 
 

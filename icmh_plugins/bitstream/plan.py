@@ -7,7 +7,7 @@ read (see `coder.with_margin`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -16,12 +16,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from icmh_plugins.adapters.activate import use_adapter
-from icmh_plugins.adapters.host import host_of
 from icmh_plugins.bitstream.coder import SymbolGuard, is_coder_string, watched, with_margin
 from icmh_plugins.bitstream.header import padded_side
 from icmh_plugins.bitstream.nested import Nested, layout_of, leaves
 from icmh_plugins.bitstream.runtime import device_of
+from icmh_plugins.bitstream.views import activated
 from icmh_plugins.codecs.classical import writes_files
 from icmh_plugins.codecs.padding import min_size, pad_multiple
 from icmh_plugins.errors import CodecError
@@ -131,7 +130,8 @@ def decodes_itself(model: nn.Module, plan: Plan) -> bool:
 
 
 def _dry_run(model: nn.Module) -> Plan:
-    multiple, minimum = pad_multiple(model), max(min_size(model), 1)
+    with activated(model, ()):
+        multiple, minimum = pad_multiple(model), max(min_size(model), 1)
     side = padded_side(1, multiple, minimum)
     with _grey_image(model, side) as image, watched(model) as watch:
         layout, strings, shape = compress(model, image)
@@ -145,6 +145,5 @@ def _dry_run(model: nn.Module) -> Plan:
 def _grey_image(model: nn.Module, side: int) -> Iterator[torch.Tensor]:
     """A square to code while only the base is active."""
     explain = f"The base codec itself ({type(model).__name__}) gives them for a grey image: its weights are damaged."
-    base = use_adapter(model, None) if host_of(model) else nullcontext()
-    with base, SymbolGuard(lambda: explain):
+    with activated(model, ()), SymbolGuard(lambda: explain):
         yield torch.full((1, 3, side, side), 0.5, device=device_of(model))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from icmh_plugins.errors import CodecError
+from icmh_plugins.errors import CodecError, IcmhError
 
 _NESTED: Final = ("network", "state_dict", "model_state_dict")
 _HALF: Final = (torch.float16, torch.bfloat16)
@@ -27,32 +28,46 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     Raises:
         CodecError: The file is missing or damaged, would execute code, or holds no weights.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CodecError(f"checkpoint {path} does not exist.")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    for key in _NESTED:
-        content = content.get(key, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CodecError(f"checkpoint {path} holds no weights: looked at its top level and under {', '.join(_NESTED)}.")
     return {
-        key.removeprefix("module."): value.float() if value.dtype in _HALF else value for key, value in content.items()
+        key.removeprefix("module."): value.float() if value.dtype in _HALF else value
+        for key, value in read_state(path, _NESTED, CodecError).items()
     }
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CodecError(f"checkpoint {path} is damaged: {error}") from error
+def read_state(path: str | os.PathLike[str], nested: Sequence[str], refusal: type[IcmhError]) -> dict[str, Tensor]:
+    """The tensors by name in a ``.safetensors`` file or a file of `torch.save`, as they are stored.
 
+    Args:
+        path: The file.
+        nested: Keys under which the names may lie, tried in turn, one below the other.
+        refusal: The error to raise.
 
-def _read_torch(path: Path) -> Any:
+    Raises:
+        refusal: The file is missing or damaged, would execute code, or holds no tensors by name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise refusal(f"checkpoint {path} does not exist. Remedy: check the path")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CodecError(
-            f"checkpoint {path} cannot be read as plain weights: {reason}. It may be damaged, or a whole pickled "
-            "model: save model.state_dict() instead"
+        content = _load(path)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).strip().partition(chr(10))[0]})"
+        raise refusal(
+            f"checkpoint {path} cannot be read as plain weights, tensors alone{reason}. It is damaged, or a whole "
+            "pickled model: save model.state_dict() instead"
         ) from error
+    for key in nested:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        places = ", ".join(nested)
+        raise refusal(
+            f"checkpoint {path} holds no weights: looked at its top level and under {places}, and found no state dict"
+        )
+    return dict(content)
+
+
+def _load(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -14,6 +14,7 @@ import numpy as np
 from icmh_plugins._deps import require
 from icmh_plugins.errors import CurveError
 from icmh_plugins.evaluation.curves import RATE, RateCurve
+from icmh_plugins.evaluation.perception import falls
 
 Method = Literal["pchip", "akima", "cubic"]
 
@@ -132,14 +133,14 @@ def _monotone(curve: RateCurve, metric: str, sign: float) -> tuple[np.ndarray, n
             "unusable values",
             f"{curve.name!r} has rates {rate.tolist()} and {metric} {quality.tolist()}: not all usable.",
         )
-    for i in range(len(rate) - 1):
-        if rate[i + 1] <= rate[i] or sign * quality[i + 1] <= sign * quality[i]:
-            raise BDRefusedError(
-                "not monotone",
-                f"{curve.name!r} is not monotone: {metric} goes from {quality[i]:.6g} to {quality[i + 1]:.6g} as the "
-                f"rate goes from {rate[i]:.6g} to {rate[i + 1]:.6g} bpp, so 'equal {metric}' names no single rate. "
-                "Measure more images, or report the points without a BD number.",
-            )
+    if fallen := falls(curve, metric, sign > 0):
+        (low, high), (worse, better) = fallen[0].rates, fallen[0].qualities
+        raise BDRefusedError(
+            "not monotone",
+            f"{curve.name!r} is not monotone: {metric} goes from {worse:.6g} to {better:.6g} as the rate goes from "
+            f"{low:.6g} to {high:.6g} bpp, so 'equal {metric}' names no single rate. Measure more images, or report "
+            "the points without a BD number.",
+        )
     return rate, sign * quality
 
 

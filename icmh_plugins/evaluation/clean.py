@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from icmh_plugins.adapters.host import unwrap
 from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.bitstream.runtime import device_of
 from icmh_plugins.bitstream.views import HUMAN
 from icmh_plugins.data.sources import open_data
+from icmh_plugins.tasks.similarity import psnr
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,6 @@ def clean_change(model: nn.Module, data: Any, limit: int | None = None) -> Clean
         stream = encode(model, image)
         human = decode(model, stream, views=[HUMAN])[HUMAN].clamp(0, 1)
         own = decode(model, stream).clamp(0, 1)
-        rows.append((_psnr(human, image), _psnr(own, image), _psnr(own, human)))
+        rows.append([float(psnr(a, b)) for a, b in ((human, image), (own, image), (own, human))])
     base, adapted, change = np.array(rows, dtype=float).reshape(-1, 3).T
     return CleanChange(base, adapted, change)
-
-
-def _psnr(a: Tensor, b: Tensor) -> float:
-    return float(-10 * torch.log10((a - b).double().square().mean()))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from icmh_plugins.adapters.host import host_of, unwrap
 from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.bitstream.container import unpack
 from icmh_plugins.bitstream.runtime import device_of
+from icmh_plugins.data.datasets import Sample
 from icmh_plugins.data.sources import open_data
 from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.evaluation.complexity import timed
@@ -84,29 +87,43 @@ def evaluate(
     settings = {"protocol": protocol, "views": list(views), "images": count}
     facts = identity(model, tasks, lower_is_better=scorer.lower_is_better(), **settings)
     log = RecordLog(resume, facts) if resume else None
+    measure = partial(_measure, model, scorer=scorer, views=views, folder=folder)
+    records = _records(measure, dataset, count, log, scorer, progress)
+    return summarise(model, name or _default_name(model), label, protocol, records, scorer.whole(), facts)
+
+
+def _records(
+    measure: Callable[[Mapping[str, Any], int], ImageRecord],
+    dataset: Dataset[Sample],
+    count: int,
+    log: RecordLog | None,
+    scorer: Scorer,
+    progress: bool,
+) -> list[ImageRecord]:
+    """The records of the first `count` images: those of the log, then measured ones, which the log gets at once."""
     records = list(log.records) if log else []
     with progress_bar(count, len(records), progress) as advance:
         for index in range(len(records), count):
-            record = _measure(model, dataset[index], scorer, views, folder and folder / f"{index:05d}")
+            record = measure(dataset[index], index)
             if log:
                 _check_resumable(log, scorer)
                 log.append(record)
             records.append(record)
             advance(record)
-    return summarise(model, name or _default_name(model), label, protocol, records, scorer.whole(), facts)
+    return records
 
 
 @torch.no_grad()
 def _measure(
-    model: nn.Module, sample: Mapping[str, Any], scorer: Scorer, views: Sequence[str], path: Path | None
+    model: nn.Module, sample: Mapping[str, Any], index: int, scorer: Scorer, views: Sequence[str], folder: Path | None
 ) -> ImageRecord:
-    """Code one image, look at it with every task in every view; the stream goes to a file beginning with `path`."""
+    """Code one image and look at it with every task in every view; the stream goes to a file in `folder`."""
     image = sample["image"].to(device_of(unwrap(model)))[None]
     stream, encoding_time = timed(encode, model, image)
     decoded, decoding_time = timed(decode, model, stream)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(f"{path.name}-{PurePosixPath(sample['name']).stem}.icmh").write_bytes(stream)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{index:05d}-{PurePosixPath(sample['name']).stem}.icmh").write_bytes(stream)
     batches = scorer.prepare(sample, image)
     scores = scorer.score(decoded.clamp(0, 1), batches)
     for view, picture in decode(model, stream, views=views).items() if views else ():

@@ -26,16 +26,22 @@ class Fall:
     qualities: tuple[float, float]
 
 
-def falls(curve: RateCurve, metric: str) -> tuple[Fall, ...]:
+def falls(curve: RateCurve, metric: str, higher_is_better: bool | None = None) -> tuple[Fall, ...]:
     """All steps of a curve that are not for the better; () for a curve that Bjontegaard deltas take.
+
+    Args:
+        curve: Two points or more.
+        metric: Of the curve.
+        higher_is_better: Which direction is good; None takes what the curve says.
 
     Raises:
         CurveError: The curve lacks the metric.
     """
     rate, quality = curve.values(RATE), curve.values(metric)
-    sign = 1 if curve.higher_is_better(metric) else -1
+    better = curve.higher_is_better(metric) if higher_is_better is None else higher_is_better
+    sign = 1 if better else -1
     return tuple(
         Fall(i, (float(rate[i]), float(rate[i + 1])), (float(quality[i]), float(quality[i + 1])))
         for i in range(len(rate) - 1)
-        if sign * (quality[i + 1] - quality[i]) <= 0
+        if rate[i + 1] <= rate[i] or sign * (quality[i + 1] - quality[i]) <= 0
     )

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from icmh_plugins.codecs.checkpoints import read_state
 from icmh_plugins.errors import DataError
 
 
@@ -70,21 +66,7 @@ def load_in_order(network: nn.Module, path: str | Path) -> None:
 
 
 def _read(path: str | Path) -> dict[str, Tensor]:
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"there is no checkpoint {str(path)!r}; check the path")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise DataError(f"{str(path)!r} cannot be read as weights alone ({error})") from error
-    for key in ("state_dict", "model", "params_ema", "params"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise DataError(f"{str(path)!r} holds no state dict (names with tensors); save network.state_dict()")
-    return dict(content)
+    return read_state(path, ("state_dict", "model", "params_ema", "params"), DataError)
 
 
 def _some(keys: Iterable[str], limit: int = 4) -> str:

@@ -13,6 +13,7 @@ from icmh_plugins._deps import require
 from icmh_plugins.errors import DataError
 from icmh_plugins.tasks.base import Batch, Task, TaskConfig, TaskLoss
 from icmh_plugins.tasks.metrics import MeanScore
+from icmh_plugins.tasks.similarity import psnr
 
 MS_SSIM_MIN_SIDE = 161
 """Smallest side for MS-SSIM: its 11-pixel window must fit after four halvings."""
@@ -77,13 +78,12 @@ def _warn_small(height: int, width: int) -> None:
 
 def _fidelity(prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
     decoded, image = _to_8_bits(prediction), _to_8_bits(batch["image"])
-    mse = (decoded - image).square().flatten(1).mean(1)
-    scores = {"psnr-rgb": 10 * torch.log10(255**2 / mse)}
+    scores = {"psnr-rgb": psnr(decoded, image, 255)}
     if min(image.shape[-2:]) >= MS_SSIM_MIN_SIDE:
         scores["ms-ssim-rgb"] = _ms_ssim(decoded, image, 255.0)
     else:
         _warn_small(*image.shape[-2:])
-        scores["ms-ssim-rgb"] = torch.full_like(mse, float("nan"))
+        scores["ms-ssim-rgb"] = torch.full_like(scores["psnr-rgb"], float("nan"))
     return scores
 
 

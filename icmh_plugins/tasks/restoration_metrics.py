@@ -12,7 +12,7 @@ from torch import Tensor
 
 from icmh_plugins.errors import ConfigError, suggest
 from icmh_plugins.tasks import basicsr
-from icmh_plugins.tasks.similarity import MIN_SIDE, ssim
+from icmh_plugins.tasks.similarity import MIN_SIDE, psnr, ssim
 
 ImageMetric = Callable[[Tensor, Tensor], Tensor]
 """Maps restored and clean pictures to scores (B,); NaN where one is not defined."""
@@ -29,11 +29,6 @@ def find_metric(name: str) -> ImageMetric:
     if name not in _METRICS:
         raise ConfigError(f"restoration has no metric {name!r}.{suggest(name, _METRICS)}")
     return _METRICS[name]
-
-
-def _psnr(restored: Tensor, clean: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB over all channels; infinite for equal pictures."""
-    return -10 * torch.log10((restored - clean).double().square().flatten(1).mean(1))
 
 
 def _ssim(restored: Tensor, clean: Tensor) -> Tensor:
@@ -56,4 +51,4 @@ def _warn(metric: str, height: int, width: int) -> None:
     _LOGGER.warning("no %s for some images of %dx%d: too small, or without texture", metric, height, width)
 
 
-_METRICS: Final[Mapping[str, ImageMetric]] = {"psnr": _psnr, "ssim": _ssim, "basicsr:niqe": _niqe}
+_METRICS: Final[Mapping[str, ImageMetric]] = {"psnr": psnr, "ssim": _ssim, "basicsr:niqe": _niqe}

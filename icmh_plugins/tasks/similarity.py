@@ -1,4 +1,4 @@
-"""Structural similarity of pictures, differentiable and per image."""
+"""PSNR and structural similarity of pictures, differentiable and per image."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ MIN_SIDE = 11
 """Side of the window, and so the smallest side of a picture."""
 
 _SIGMA, _C1, _C2 = 1.5, 0.01**2, 0.03**2
+
+
+def psnr(a: Tensor, b: Tensor, peak: float = 1.0) -> Tensor:
+    """PSNR (B,) in dB, float64, of images (B, C, H, W) in [0, peak], over all channels; infinite for equal images."""
+    return 10 * torch.log10(peak**2 / (a.double() - b.double()).square().flatten(1).mean(1))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

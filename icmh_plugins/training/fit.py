@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,28 +14,20 @@ from torch import nn
 
 from icmh_plugins._config import validate_config
 from icmh_plugins.adapters.host import host_of, unwrap
-from icmh_plugins.codecs.fingerprint import base_fingerprint
-from icmh_plugins.codecs.padding import min_size, pad_multiple
-from icmh_plugins.data.sources import open_data
-from icmh_plugins.data.transforms import RandomCrop
-from icmh_plugins.errors import ConfigError
 from icmh_plugins.tasks.base import Task
 from icmh_plugins.tasks.create import create_task
 from icmh_plugins.training.batches import batches
 from icmh_plugins.training.checkpoint import Checkpoint
 from icmh_plugins.training.config import FitConfig
+from icmh_plugins.training.job import Job, make_job
 from icmh_plugins.training.launch import Launch, launch
 from icmh_plugins.training.logs import ProgressBar, Row
 from icmh_plugins.training.loop import Trainer
-from icmh_plugins.training.loss import Objective
 from icmh_plugins.training.modes import frozen_mode, only_gradients, training_mode
-from icmh_plugins.training.optimisation import Optimisation
-from icmh_plugins.training.outcome import conclude, describe_task
+from icmh_plugins.training.outcome import conclude
 from icmh_plugins.training.precision import denormals_flushed
 from icmh_plugins.training.quantization import quantization
 from icmh_plugins.training.records import Records
-from icmh_plugins.training.trained import trained
-from icmh_plugins.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -109,34 +99,34 @@ def fit(
         BaseMismatchError: The base changed during training.
     """
     config = validate_config(FitConfig, {"lmbda": lmbda, **options}, owner="fit")
-    instrument = create_task(task, **(task_options or {}))
-    dataset = open_data(data, RandomCrop(config.crop), config.seed)
     root = unwrap(model)
-    what = trained(root, config)
-    objective = Objective.of(config, what.sides)
-    validate = None if validation is None else Validation(validation, instrument, objective, config)
-    _check_crop(root, config.crop)
-    optimisation = Optimisation(root, config, what)
-    folder = _folder(out)
-    before = base_fingerprint(root, recompute=True)
+    job = make_job(root, create_task(task, **(task_options or {})), data, validation, out, config)
     with ExitStack() as stack:
-        stack.enter_context(only_gradients(root, [*optimisation.parameters, *optimisation.quantiles]))
-        where = launch(model, optimisation, instrument)
-        identity = _identity(root, instrument, config, before, len(dataset))
-        checkpoint = Checkpoint(folder, config, identity, optimisation) if folder else None
-        done = checkpoint.load() if checkpoint and resume else 0
-        supply = batches(dataset, config.batch_size, config.seed, done, config.steps, where.shard, config.workers)
-        bar = ProgressBar(config.steps, done, progress and where.main, _label(root, config))
-        records = stack.enter_context(
-            Records(config, checkpoint, done, main=where.main, validate=validate, tensorboard=tensorboard, bar=bar)
-        )
+        stack.enter_context(only_gradients(root, [*job.optimisation.parameters, *job.optimisation.quantiles]))
+        where = launch(model, job.optimisation, job.task)
+        records, done = _open_records(stack, root, job, where, resume, tensorboard, progress)
+        supply = batches(job.dataset, config.batch_size, config.seed, done, config.steps, where.shard, config.workers)
         _prepare(stack, root, config, where)
         started = time.perf_counter()
-        Trainer(where, optimisation, instrument, objective, config).run(supply, records, done)
+        Trainer(where, job.optimisation, job.task, job.objective, config).run(supply, records, done)
         seconds = time.perf_counter() - started
-    conclude(root, instrument, config, before, folder if where.main else None)
+    conclude(root, job.task, config, job.base, job.folder if where.main else None)
     speed = (config.steps - done) * config.batch_size / max(seconds, 1e-9)
-    return FitResult(config.steps, done, records.history.rows, records.validation.rows, seconds, speed, folder)
+    return FitResult(config.steps, done, records.history.rows, records.validation.rows, seconds, speed, job.folder)
+
+
+def _open_records(
+    stack: ExitStack, root: nn.Module, job: Job, where: Launch, resume: bool, tensorboard: bool, progress: bool
+) -> tuple[Records, int]:
+    """Checkpoint, logs and progress bar, and the number of steps that the checkpoint had done."""
+    config = job.config
+    checkpoint = Checkpoint(job.folder, config, job.identity(root), job.optimisation) if job.folder else None
+    done = checkpoint.load() if checkpoint and resume else 0
+    bar = ProgressBar(config.steps, done, progress and where.main, _label(root, config))
+    records = Records(
+        config, checkpoint, done, main=where.main, validate=job.validate, tensorboard=tensorboard, bar=bar
+    )
+    return stack.enter_context(records), done
 
 
 def _prepare(stack: ExitStack, root: nn.Module, config: FitConfig, where: Launch) -> None:
@@ -145,39 +135,6 @@ def _prepare(stack: ExitStack, root: nn.Module, config: FitConfig, where: Launch
     stack.enter_context(quantization(root, config.quantization, where.shard))
     stack.enter_context(torch.random.fork_rng([where.device] if where.device.type == "cuda" else []))
     stack.enter_context(denormals_flushed())
-
-
-def _check_crop(root: nn.Module, crop: int) -> None:
-    multiple, smallest = pad_multiple(root), min_size(root)
-    if crop % multiple or crop < smallest:
-        raise ConfigError(
-            f"{type(root).__name__} cannot take crops of {crop} pixels. "
-            f"Remedy: crop={max(smallest, round(crop / multiple) * multiple)}, or another multiple of {multiple} from "
-            f"{smallest} up"
-        )
-
-
-def _folder(out: str | Path | None) -> Path | None:
-    if out is None:
-        return None
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _identity(root: nn.Module, task: Task, config: FitConfig, base: str, images: int) -> str:
-    """What a checkpoint must agree on besides the options: codec, adapters, task and number of images."""
-    host = host_of(root)
-    adapters = {n: [r.plugin, r.config, [s.name for s in r.sites]] for n, r in host.records.items()} if host else {}
-    facts = {
-        "codec": type(root).__name__,
-        "base": "" if config.trains_codec else base,  # a trained codec's weights are in the checkpoint
-        "adapters": adapters,
-        "active": host.active if host else (),
-        "task": describe_task(task),
-        "images": images,
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _label(root: nn.Module, config: FitConfig) -> str:

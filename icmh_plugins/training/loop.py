@@ -52,6 +52,7 @@ class Trainer:
         torch.manual_seed(config.seed * 1_000_003 + index)
         batch, low = on_device(batch, device), self._low_precision(index)
         image = batch["image"].contiguous(memory_format=self._layout())
+        batch = {**batch, "image": image}
         with bfloat16_transforms(unwrap(self.launch.model), low), torch.autocast(device.type, enabled=False):
             seen = reconstruct(self.launch.model, image)
         with torch.autocast(device.type, torch.bfloat16, enabled=low):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from icmh_plugins.adapters.activate import use_adapter
 from icmh_plugins.adapters.host import host_of
 from icmh_plugins.bitstream.coding import decode, encode
+from icmh_plugins.tasks.similarity import psnr
 from icmh_plugins.viz.matplotlib import bare, drawing
 
 _EACH = 3.4  # inches
@@ -56,5 +57,5 @@ def plot_views(model: nn.Module, image: Tensor, path: str | Path) -> None:
 def _add(pictures: dict[str, Tensor], name: str, image: Tensor, stream: bytes, decoded: Tensor) -> None:
     decoded = decoded[0].clamp(0, 1).cpu()
     bpp = 8 * len(stream) / (image.shape[-2] * image.shape[-1])
-    psnr = -10 * float((decoded - image.cpu()).square().mean().log10())
-    pictures[f"{name}\n{bpp:.3f} bpp with header, {psnr:.2f} dB"] = decoded
+    fidelity = float(psnr(decoded[None], image[None].cpu()))
+    pictures[f"{name}\n{bpp:.3f} bpp with header, {fidelity:.2f} dB"] = decoded

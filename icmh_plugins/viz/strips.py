@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.errors import DataError
+from icmh_plugins.tasks.similarity import psnr
 from icmh_plugins.viz.matplotlib import bare, drawing
 
 _EACH = 3.0  # inches
@@ -67,5 +68,4 @@ def plot_strips(strips: Mapping[str, Mapping[str, Tensor]], path: str | Path) ->
 
 
 def _caption(name: str, picture: Tensor, ideal: Tensor) -> str:
-    error = (picture.clamp(0, 1).cpu() - ideal.cpu()).square().mean()
-    return f"{name}: {-10 * float(error.log10()):.2f} dB"
+    return f"{name}: {float(psnr(picture[None].clamp(0, 1).cpu(), ideal[None].cpu())):.2f} dB"

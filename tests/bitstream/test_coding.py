@@ -9,6 +9,7 @@ from torch import nn
 import icmh_plugins as icmh
 from icmh_plugins.bitstream.container import unpack
 from icmh_plugins.bitstream.nested import fill
+from icmh_plugins.bitstream.runtime import coding_mode
 from icmh_plugins.codecs.padding import crop
 from icmh_plugins.errors import CodecError, DataError
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
@@ -22,11 +23,11 @@ def any_codec(request):
 
 
 def stock_decode(model, data):
-    """What the codec's own decompress makes of the strings in a stream."""
+    """What the codec's own decompress makes of the strings in a stream, with as many threads as ours."""
     stream = unpack(data)
     header = stream.header
     shape = header.shape if isinstance(header.shape, dict) else torch.Size(header.shape)
-    with torch.no_grad():
+    with coding_mode(model):
         images = [model.decompress(fill(header.layout, iter(one)), shape)["x_hat"] for one in stream.images]
     return crop(torch.cat(images), (header.height, header.width))
 

@@ -8,16 +8,15 @@ does inside its transformer. Published weight files load (`read_daclip`), as ten
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from icmh_plugins.codecs.checkpoints import read_state
 from icmh_plugins.errors import ConfigError
 
 _HIDDENS: ContextVar[list[Tensor] | None] = ContextVar("icmh_daclip_hiddens", default=None)
@@ -138,7 +137,8 @@ def read_daclip(path: Path) -> DAClipState:
     Raises:
         ConfigError: It cannot be read safely, or has another layout.
     """
-    state = {key.removeprefix("module."): tensor for key, tensor in _tensors(path).items()}
+    stored = read_state(path, ("state_dict",), ConfigError)
+    state = {key.removeprefix("module."): tensor for key, tensor in stored.items()}
     control = _below(state, "visual_control.")
     inner, zero = "transformer.transformer.", "transformer.zero_modules."
     found = DAClipState(
@@ -156,18 +156,6 @@ def read_daclip(path: Path) -> DAClipState:
             "published file; plain CLIP weights are given as 'open_clip:MODEL@FILE'"
         )
     return found
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise ConfigError(f"{path.name} cannot be read as tensors alone ({error}). Remedy: download it again") from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ConfigError(f"{path.name} holds no state dict (names with tensors)")
-    return dict(content)
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

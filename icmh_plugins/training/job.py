@@ -1,0 +1,100 @@
+"""What a run is about, checked before it starts: options, task, data, loss, what trains, and where results go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from icmh_plugins.adapters.host import host_of
+from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.padding import min_size, pad_multiple
+from icmh_plugins.data.datasets import Sample
+from icmh_plugins.data.sources import open_data
+from icmh_plugins.data.transforms import RandomCrop
+from icmh_plugins.errors import ConfigError
+from icmh_plugins.tasks.base import Task
+from icmh_plugins.training.config import FitConfig
+from icmh_plugins.training.loss import Objective
+from icmh_plugins.training.optimisation import Optimisation
+from icmh_plugins.training.outcome import describe_task
+from icmh_plugins.training.trained import trained
+from icmh_plugins.training.validation import Validation
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        config: Its options.
+        task: What judges the pictures.
+        dataset: The training data, cropped.
+        objective: The loss.
+        optimisation: The optimisers over what trains.
+        validate: Measures the held-out data; None without any.
+        folder: Where checkpoint, logs and adapters go; None keeps everything in memory.
+        base: Fingerprint of the codec before.
+    """
+
+    config: FitConfig
+    task: Task
+    dataset: Dataset[Sample]
+    objective: Objective
+    optimisation: Optimisation
+    validate: Validation | None
+    folder: Path | None
+    base: str
+
+    def identity(self, root: nn.Module) -> str:
+        """What a checkpoint must agree on besides the options: codec, adapters, task and number of images."""
+        host = host_of(root)
+        records = host.records if host else {}
+        facts = {
+            "codec": type(root).__name__,
+            "base": "" if self.config.trains_codec else self.base,  # a trained codec's weights are in the checkpoint
+            "adapters": {n: [r.plugin, r.config, [s.name for s in r.sites]] for n, r in records.items()},
+            "active": host.active if host else (),
+            "task": describe_task(self.task),
+            "images": len(self.dataset),  # type: ignore[arg-type]
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def make_job(root: nn.Module, task: Task, data: Any, validation: Any, out: str | Path | None, config: FitConfig) -> Job:
+    """Open the data, find what trains, and make the folder; arguments are those of `fit`.
+
+    Raises:
+        ConfigError, DataError, AdapterError, TrainingError: As `fit` says.
+    """
+    dataset = open_data(data, RandomCrop(config.crop), config.seed)
+    what = trained(root, config)
+    objective = Objective.of(config, what.sides)
+    validate = None if validation is None else Validation(validation, task, objective, config)
+    _check_crop(root, config.crop)
+    optimisation = Optimisation(root, config, what)
+    base = base_fingerprint(root, recompute=True)
+    return Job(config, task, dataset, objective, optimisation, validate, _folder(out), base)
+
+
+def _check_crop(root: nn.Module, crop: int) -> None:
+    multiple, smallest = pad_multiple(root), min_size(root)
+    if crop % multiple or crop < smallest:
+        raise ConfigError(
+            f"{type(root).__name__} cannot take crops of {crop} pixels. "
+            f"Remedy: crop={max(smallest, round(crop / multiple) * multiple)}, or another multiple of {multiple} from "
+            f"{smallest} up"
+        )
+
+
+def _folder(out: str | Path | None) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

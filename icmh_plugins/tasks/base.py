@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -53,6 +53,28 @@ class Metric(Protocol):
 
     def reset(self) -> None:
         """Forget everything."""
+
+
+@runtime_checkable
+class SetMetric(Metric, Protocol):
+    """What a metric over whole sets of images (mean average precision) may offer beside; all three or none.
+
+    Without them the metric has no intervals, and an evaluation that was stopped cannot go on. They are not needed
+    for values that are means of `scores`.
+    """
+
+    def resample(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Values (R,) by name on R resamples of the N images: those of `compute` on the repeated images.
+
+        Args:
+            counts: (N, R), integer: how often each image, in the order of update, stands in each resample.
+        """
+
+    def evidence(self) -> Any:
+        """JSON-ready: all that the metric keeps of its last update."""
+
+    def restore(self, evidence: Any) -> None:
+        """Add what `evidence` gave, as if its update were done once more."""
 
 
 class Task(nn.Module):

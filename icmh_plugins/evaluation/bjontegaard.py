@@ -61,7 +61,8 @@ def bd_rate(
         higher_is_better: False for distances.
 
     Raises:
-        BDRefusedError: Fewer than 4 points, a curve that is not monotone, no common quality, or different protocols.
+        BDRefusedError: Fewer than 4 points, a curve that is not monotone, no common quality, different protocols or
+            different images.
     """
     sign = 1.0 if higher_is_better else -1.0
     (rate_a, quality_a), (rate_t, quality_t) = _samples(anchor, test, metric, sign)
@@ -88,7 +89,8 @@ def bd_metric(
     Arguments and refusals as in `bd_rate`; here it is the rates that must overlap.
 
     Raises:
-        BDRefusedError: Fewer than 4 points, a curve that is not monotone, no common rate, or different protocols.
+        BDRefusedError: Fewer than 4 points, a curve that is not monotone, no common rate, different protocols or
+            different images.
     """
     sign = 1.0 if higher_is_better else -1.0
     (rate_a, quality_a), (rate_t, quality_t) = _samples(anchor, test, metric, sign)
@@ -118,7 +120,24 @@ def _samples(
             f"{anchor.name!r} was measured under protocol {anchor.protocol!r}, {test.name!r} under {test.protocol!r}: "
             "their bits and scores are not about the same images. Measure both under one protocol.",
         )
+    if not same_images(anchor, test):
+        raise BDRefusedError(
+            "different images",
+            f"{anchor.name!r} and {test.name!r} were measured on different images ({_images(anchor)}; "
+            f"{_images(test)}): the difference could be one of the images. Measure both on the same.",
+        )
     return _monotone(anchor, metric, sign), _monotone(test, metric, sign)
+
+
+def same_images(anchor: RateCurve, test: RateCurve) -> bool:
+    """Whether two curves are about the same images, in any order, as far as they say."""
+    if anchor.images and test.images and sorted(anchor.images) != sorted(test.images):
+        return False
+    return anchor.dataset == test.dataset
+
+
+def _images(curve: RateCurve) -> str:
+    return curve.dataset or (f"{len(curve.images)} pictures from {curve.images[0]!r}" if curve.images else "unknown")
 
 
 def _monotone(curve: RateCurve, metric: str, sign: float) -> tuple[np.ndarray, np.ndarray]:

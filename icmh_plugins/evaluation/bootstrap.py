@@ -15,6 +15,14 @@ import numpy as np
 from icmh_plugins.errors import CurveError
 from icmh_plugins.evaluation.bjontegaard import BDResult, bd_rate
 from icmh_plugins.evaluation.curves import RATE, RateCurve, RatePoint
+from icmh_plugins.evaluation.resampling import (
+    RESAMPLES,
+    SEED,
+    common_images,
+    draw,
+    resampled_means,
+    resampled_values,
+)
 
 PERCENTILES = (2.5, 97.5)
 
@@ -45,14 +53,15 @@ def bootstrap_bd(
     metric: str,
     *,
     delta: Callable[..., BDResult] = bd_rate,
-    resamples: int = 1000,
-    seed: int = 0,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
     **options: object,
 ) -> Interval:
     """Interval of a Bjontegaard delta over resampled images.
 
     Args:
-        anchor: Curve with per-image "bpp" and `metric`, whose means over images are the curve's values.
+        anchor: Curve with per-image "bpp", and `metric` per image (means over images are the curve's values) or
+            resampled.
         test: The same of the other codec, same images in the same order.
         metric: Name of the quality.
         delta: `bd_rate` or `bd_metric`.
@@ -61,19 +70,12 @@ def bootstrap_bd(
         **options: For `delta` (``method=``, ``higher_is_better=``).
 
     Raises:
-        CurveError: Per-image values are missing, the images are not the same, or the curves themselves are refused
-            by `delta`.
+        CurveError: Per-image or resampled values are missing, the latter for another draw than that of `RESAMPLES`
+            and `SEED`, the images are not the same, or the curves themselves are refused by `delta`.
     """
     value = delta(anchor, test, metric, **options).value
-    if anchor.images and test.images and anchor.images != test.images:
-        raise CurveError(f"{anchor.name!r} and {test.name!r} were measured on different images (or in another order).")
-    rates = [_stack(curve, RATE) for curve in (anchor, test)]
-    scores = [_stack(curve, metric) for curve in (anchor, test)]
-    images = {stack.shape[1] for stack in (*rates, *scores)}
-    if len(images) > 1:
-        raise CurveError(f"A paired bootstrap needs the same images everywhere; their numbers are {sorted(images)}.")
-    weights = _weights(images.pop(), resamples, seed)
-    resampled = [(_means(rate, weights), _means(score, weights)) for rate, score in zip(rates, scores, strict=True)]
+    counts = draw(common_images((anchor, test)), resamples, seed)
+    resampled = [[resampled_values(curve, name, counts, seed) for name in (RATE, metric)] for curve in (anchor, test)]
     values = []
     for r in range(resamples):
         pair = [
@@ -84,7 +86,7 @@ def bootstrap_bd(
     return _interval(value, np.array(values))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], *, resamples: int = 10_000, seed: int = 0) -> Interval:
+def paired_difference(a: Sequence[float], b: Sequence[float], *, resamples: int = 10_000, seed: int = SEED) -> Interval:
     """Interval of mean(b) - mean(a) over resampled images.
 
     Args:
@@ -99,10 +101,38 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, resamples: int 
     if len(a) != len(b) or not len(a):
         raise CurveError(f"A paired difference needs the same images on both sides, got {len(a)} and {len(b)} values.")
     difference = np.asarray(b, dtype=float) - np.asarray(a, dtype=float)
-    return _interval(float(np.nanmean(difference)), _means(difference, _weights(len(a), resamples, seed)))
+    return _interval(float(np.nanmean(difference)), resampled_means(difference, draw(len(a), resamples, seed)))
 
 
-def mean_interval(values: Sequence[float], *, resamples: int = 1000, seed: int = 0) -> Interval:
+def point_difference(a: RatePoint, b: RatePoint, metric: str) -> Interval:
+    """Interval of what `b` has of a metric more than `a`, of whole-set metrics too, over the default draw.
+
+    Args:
+        a: A point.
+        b: A point measured on the same images in the same order.
+        metric: Name of a value with per-image or resampled values.
+
+    Raises:
+        CurveError: Such values are missing, or the points are of different protocols or numbers of images.
+    """
+    curves = [RateCurve(point.label, (point,), point.facts.get("protocol", "native")) for point in (a, b)]
+    if curves[0].protocol != curves[1].protocol:
+        raise CurveError(f"No difference of {metric} between protocols {curves[0].protocol!r}, {curves[1].protocol!r}.")
+    counts = draw(common_images(curves))
+    first, second = (resampled_values(curve, metric, counts, SEED)[0] for curve in curves)
+    return _interval(b.values[metric] - a.values[metric], second - first)
+
+
+def point_interval(point: RatePoint, metric: str) -> Interval | None:
+    """Interval of a point's value over the default draw, for bands; None where neither kind of values is there."""
+    if metric in point.per_image:
+        return mean_interval(point.per_image[metric])
+    if metric in point.resampled:
+        return _interval(point.values[metric], point.resampled[metric])
+    return None
+
+
+def mean_interval(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
     """Interval of the mean of one value an image, for bands around a curve.
 
     Args:
@@ -113,34 +143,9 @@ def mean_interval(values: Sequence[float], *, resamples: int = 1000, seed: int =
     return paired_difference(np.zeros(len(values)), values, resamples=resamples, seed=seed)
 
 
-def _weights(images: int, resamples: int, seed: int) -> np.ndarray:
-    """Weights (images, resamples) whose product with per-image values gives the resampled means."""
-    counts = np.random.default_rng(seed).multinomial(images, np.full(images, 1.0 / images), size=resamples)
-    return counts.T / images
-
-
-def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Resampled means of values (..., images); NaN (a score that is not defined for an image) does not count."""
-    defined = ~np.isnan(values)
-    if defined.all():
-        return values @ weights
-    return np.where(defined, values, 0.0) @ weights / (defined @ weights)
-
-
-def _stack(curve: RateCurve, name: str) -> np.ndarray:
-    """Per-image values, shape (points, images)."""
-    missing = [point.label or f"{point.bpp:.4g} bpp" for point in curve.points if name not in point.per_image]
-    if missing:
-        raise CurveError(f"Curve {curve.name!r} has no per-image {name!r} at {', '.join(missing)}.")
-    arrays = [np.asarray(point.per_image[name], dtype=float) for point in curve.points]
-    if len({array.size for array in arrays}) > 1:
-        raise CurveError(f"Curve {curve.name!r} has different numbers of images: {[a.size for a in arrays]}.")
-    return np.stack(arrays)
-
-
 def _curve(like: RateCurve, metric: str, rates: np.ndarray, scores: np.ndarray) -> RateCurve:
     points = tuple(RatePoint({RATE: r, metric: s}) for r, s in zip(rates, scores, strict=True))
-    return RateCurve(like.name, points, like.protocol)
+    return RateCurve(like.name, points, like.protocol, dataset=like.dataset)
 
 
 def _value_or_nan(

@@ -19,7 +19,12 @@ from icmh_plugins.errors import CurveError, suggest
 RATE = "bpp"
 """Name of the rate: bits of the entropy-coded strings over original pixels (CompressAI's convention)."""
 
-_KEYS = frozenset({"name", "description", "results", "protocol", "images", "labels", "facts", "per_image"})
+DIGITS = 6
+"""Of a resampled value after the decimal point, in memory as in files."""
+
+_KEYS = frozenset(
+    {"name", "description", "results", "protocol", "dataset", "images", "labels", "facts", "per_image", "resampled"}
+)
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,15 @@ class RatePoint:
         per_image: The same names, where known, as arrays of one value an image, all in one order of images.
         label: What made this point, for tables ("q2", "lambda 6.7").
         facts: JSON-ready provenance of this point: versions, fingerprints, complexity.
+        resampled: Names that exist over all images only (mean average precision), as arrays of one value a resample
+            of the images: those that `bootstrap.draw` draws unasked, the same for every point.
     """
 
     values: Mapping[str, float]
     per_image: Mapping[str, np.ndarray] = field(default_factory=dict)
     label: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    resampled: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def bpp(self) -> float:
@@ -52,10 +60,12 @@ class RateCurve:
     Attributes:
         name: For legends and tables.
         points: Sorted by rate whatever order they are given in.
-        protocol: How images were prepared and pixels counted. Only curves of equal protocol are compared.
+        protocol: How images were prepared and pixels counted (`evaluation.protocols`). Only curves of equal protocol
+            are compared.
         description: One line: how the numbers came about.
         images: Names of the images, in the order of the per-image arrays; empty where unknown.
         extra: JSON-ready facts about the whole curve.
+        dataset: What it was measured on, where `images` does not say it. Only curves of equal dataset are compared.
     """
 
     name: str
@@ -64,10 +74,17 @@ class RateCurve:
     description: str = ""
     images: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = ""
 
     def __post_init__(self) -> None:
         if not self.points:
             raise CurveError(f"Curve {self.name!r} has no points.")
+        for point in self.points:
+            if (measured := point.facts.get("protocol", self.protocol)) != self.protocol:
+                raise CurveError(
+                    f"Curve {self.name!r} is said to be of protocol {self.protocol!r}, but a point of it was measured "
+                    f"under {measured!r}."
+                )
         object.__setattr__(self, "points", tuple(sorted(self.points, key=lambda point: point.bpp)))
 
     @property
@@ -98,10 +115,14 @@ class RateCurve:
             "description": self.description,
             "results": {name: self.values(name).tolist() for name in names},
             "protocol": self.protocol,
+            "dataset": self.dataset,
             "images": list(self.images),
             "labels": [point.label for point in self.points],
             "facts": [dict(point.facts) for point in self.points],
             "per_image": [{k: _finite(v) for k, v in point.per_image.items()} for point in self.points],
+            "resampled": [
+                {k: _finite(np.round(v, DIGITS)) for k, v in point.resampled.items()} for point in self.points
+            ],
             **self.extra,
         }
 
@@ -120,13 +141,14 @@ class RateCurve:
         if uneven:
             raise CurveError(f"{count} rates in 'bpp', but other lists have other lengths: {uneven}.")
         labels, facts = data.get("labels", [""] * count), data.get("facts", [{}] * count)
-        per_image = data.get("per_image", [{}] * count)
+        per_image, resampled = (data.get(key, [{}] * count) for key in ("per_image", "resampled"))
         points = tuple(
             RatePoint(
                 {name: float(column[i]) for name, column in results.items()},
-                {name: np.array(column, dtype=float) for name, column in per_image[i].items()},
+                _arrays(per_image[i]),
                 labels[i],
                 facts[i],
+                _arrays(resampled[i]),
             )
             for i in range(count)
         )
@@ -135,6 +157,7 @@ class RateCurve:
             points=points,
             protocol=data.get("protocol", "native"),
             description=data.get("description", ""),
+            dataset=data.get("dataset", ""),
             images=tuple(data.get("images", ())),
             extra={key: value for key, value in data.items() if key not in _KEYS},
         )
@@ -156,6 +179,10 @@ class RateCurve:
             raise CurveError(f"{path}: {error}") from None
 
 
+def _arrays(columns: Mapping[str, Sequence[float | None]]) -> dict[str, np.ndarray]:
+    return {name: np.array(column, dtype=float) for name, column in columns.items()}
+
+
 def _finite(values: np.ndarray) -> list[float | None]:
     """JSON has no NaN: values that are not defined become null."""
     return [float(value) if np.isfinite(value) else None for value in values]
@@ -165,12 +192,12 @@ def join(name: str, curves: Sequence[RateCurve]) -> RateCurve:
     """One curve out of several results (one rate each, as `evaluate` gives them) on the same images.
 
     Raises:
-        CurveError: Protocols or images differ.
+        CurveError: Protocols, datasets or images differ.
     """
     first = curves[0]
     for curve in curves:
         if curve.protocol != first.protocol:
             raise CurveError(f"One curve, two protocols: {first.protocol!r} ({first.name}), {curve.protocol!r}.")
-        if curve.images != first.images:
+        if (curve.images, curve.dataset) != (first.images, first.dataset):
             raise CurveError(f"Points of one curve need the same images; {first.name!r} and {curve.name!r} differ.")
     return replace(first, name=name, points=tuple(point for curve in curves for point in curve.points))

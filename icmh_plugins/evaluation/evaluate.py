@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,19 +19,18 @@ from icmh_plugins.bitstream.container import unpack
 from icmh_plugins.bitstream.runtime import device_of
 from icmh_plugins.data.datasets import Sample
 from icmh_plugins.data.sources import open_data
-from icmh_plugins.errors import ConfigError, DataError, suggest
+from icmh_plugins.errors import ConfigError
 from icmh_plugins.evaluation.complexity import timed
 from icmh_plugins.evaluation.progress import progress_bar
+from icmh_plugins.evaluation.protocols import EvaluationProtocol, find_protocol
 from icmh_plugins.evaluation.provenance import identity
 from icmh_plugins.evaluation.records import ImageRecord, RecordLog
+from icmh_plugins.evaluation.resampling import draw
 from icmh_plugins.evaluation.result import EvaluationResult, summarise
 from icmh_plugins.evaluation.scoring import Scorer
 from icmh_plugins.tasks.base import Task
 from icmh_plugins.tasks.create import create_task
 from icmh_plugins.tasks.human import Human
-
-PROTOCOLS = {"native": "images at their own size, bits over original pixels"}
-"""Names that results carry, so that only numbers of one protocol are compared."""
 
 
 def evaluate(
@@ -51,7 +52,8 @@ def evaluate(
     """Measure a codec with its active adapters on real streams, one image after the other.
 
     PSNR and MS-SSIM are always measured, on values rounded to 8 bits. "bpp" counts the entropy-coded strings
-    (CompressAI's convention), "bpp-with-header" the whole stream; both over original pixels, mean over images.
+    (CompressAI's convention), "bpp-with-header" the whole stream; both over the pixels that the protocol counts
+    (native: the original ones), mean over images.
 
     Args:
         model: Any codec with entropy tables.
@@ -64,7 +66,8 @@ def evaluate(
             ``"top1@human"``. The stream's own view is always scored.
         name: For legends; defaults to the codec's class and its active adapters.
         label: What this rate point is called ("q2").
-        protocol: One of `PROTOCOLS`.
+        protocol: One of `evaluation.protocols.PROTOCOLS`: what is done to pictures first, and whose pixels count.
+            Where it resizes, boxes and masks are predicted on the resized picture and scaled back to be judged.
         limit: Take the first images only.
         save_streams: Folder to write every stream to.
         resume: File of records; an evaluation that was stopped goes on after the last one in it.
@@ -72,24 +75,29 @@ def evaluate(
 
     Raises:
         ConfigError: Unknown protocol, metric or task option.
-        DataError: Labels are missing, or `resume` belongs to another evaluation. Before anything is coded.
+        DataError: Labels are missing or do not fit the protocol, or `resume` belongs to another evaluation or cannot
+            be gone on from. Before anything is coded.
     """
-    if protocol not in PROTOCOLS:
-        raise ConfigError(f"no protocol {protocol!r}.{suggest(protocol, PROTOCOLS)}")
+    rules = find_protocol(protocol)
     tasks = _tasks(task, task_options or {})
     for _, each in tasks:
         each.to(device_of(unwrap(model)))
     scorer = Scorer(tasks, metrics)
     dataset = open_data(data)
     count = len(dataset) if limit is None else min(limit, len(dataset))
-    scorer.check_targets(dataset[0])
+    first = dataset[0]
+    scorer.check_targets(first)
+    rules.check_target(first)
     folder = None if save_streams is None else Path(save_streams)
     settings = {"protocol": protocol, "views": list(views), "images": count}
     facts = identity(model, tasks, lower_is_better=scorer.lower_is_better(), **settings)
     log = RecordLog(resume, facts) if resume else None
-    measure = partial(_measure, model, scorer=scorer, views=views, folder=folder)
-    records = _records(measure, dataset, count, log, scorer, progress)
-    return summarise(model, name or _default_name(model), label, protocol, records, scorer.whole(), facts)
+    measure = partial(_measure, model, rules, scorer=scorer, views=views, folder=folder)
+    for record in log.records if log else ():
+        scorer.restore(record.evidence)
+    records = _records(measure, dataset, count, log, progress)
+    whole = scorer.whole(draw(count))
+    return summarise(model, name or _default_name(model), label, protocol, records, whole, facts)
 
 
 def _records(
@@ -97,7 +105,6 @@ def _records(
     dataset: Dataset[Sample],
     count: int,
     log: RecordLog | None,
-    scorer: Scorer,
     progress: bool,
 ) -> list[ImageRecord]:
     """The records of the first `count` images: those of the log, then measured ones, which the log gets at once."""
@@ -106,36 +113,41 @@ def _records(
         for index in range(len(records), count):
             record = measure(dataset[index], index)
             if log:
-                _check_resumable(log, scorer)
                 log.append(record)
-            records.append(record)
+            records.append(replace(record, evidence={}))  # the metrics have it
             advance(record)
     return records
 
 
 @torch.no_grad()
 def _measure(
-    model: nn.Module, sample: Mapping[str, Any], index: int, scorer: Scorer, views: Sequence[str], folder: Path | None
+    model: nn.Module,
+    protocol: EvaluationProtocol,
+    sample: Mapping[str, Any],
+    index: int,
+    scorer: Scorer,
+    views: Sequence[str],
+    folder: Path | None,
 ) -> ImageRecord:
     """Code one image and look at it with every task in every view; the stream goes to a file in `folder`."""
-    image = sample["image"].to(device_of(unwrap(model)))[None]
-    stream, encoding_time = timed(encode, model, image)
+    frame, device = protocol.frame(sample), device_of(unwrap(model))
+    stream, encoding_time = timed(encode, model, frame.coded.to(device)[None])
     decoded, decoding_time = timed(decode, model, stream)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{index:05d}-{PurePosixPath(sample['name']).stem}.icmh").write_bytes(stream)
-    batches = scorer.prepare(sample, image)
-    scores = scorer.score(decoded.clamp(0, 1), batches)
-    for view, picture in decode(model, stream, views=views).items() if views else ():
-        scores |= scorer.score(picture.clamp(0, 1), batches, view)
+    batches = scorer.prepare(frame.sample, frame.sample["image"].to(device)[None])
+    pictures = {"": decoded} | (decode(model, stream, views=views) if views else {})
+    found = [scorer.score(frame.shown(each), batches, view, frame.judged) for view, each in pictures.items()]
     return ImageRecord(
         name=sample["name"],
-        pixels=image.shape[-2] * image.shape[-1],
+        pixels=math.prod(frame.size),
         stream_bytes=len(stream),
         string_bytes=sum(map(len, unpack(stream).images[0])),
         encoding_time=encoding_time,
         decoding_time=decoding_time,
-        scores=scores,
+        scores={name: value for each in found for name, value in each.values.items()},
+        evidence={key: value for each in found for key, value in each.evidence.items()},
     )
 
 
@@ -149,11 +161,6 @@ def _tasks(task: str | Task | Mapping[str, str | Task] | None, options: Mapping[
         tasks = [] if task is None else [("", create_task(task, **options))]
     fidelity = [] if any(not prefix and isinstance(each, Human) for prefix, each in tasks) else [("", Human())]
     return tasks + fidelity
-
-
-def _check_resumable(log: RecordLog, scorer: Scorer) -> None:
-    if log.records and (whole := scorer.whole()):
-        raise DataError(f"{', '.join(whole)} need all images in one run. Remedy: delete the resume file")
 
 
 def _default_name(model: nn.Module) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ class ImageRecord:
 
     Attributes:
         name: Of the image.
-        pixels: Of the original image.
+        pixels: That rates are counted over: of the original image under protocol "native".
         stream_bytes: The whole stream.
         string_bytes: The entropy-coded strings in it.
         encoding_time: Seconds.
         decoding_time: Seconds, of the stream's own view.
         scores: By metric name; NaN where a score is not defined for this image.
+        evidence: What metrics over all images keep of this one, as `Scorer` gives and takes it; JSON-ready.
     """
 
     name: str
@@ -32,9 +33,10 @@ class ImageRecord:
     encoding_time: float
     decoding_time: float
     scores: Mapping[str, float]
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def values(self) -> dict[str, float]:
-        """Rates in bits per original pixel, scores, and seconds, by their names in results."""
+        """Rates in bits per pixel, scores, and seconds, by their names in results."""
         return {
             "bpp": 8 * self.string_bytes / self.pixels,
             "bpp-with-header": 8 * self.stream_bytes / self.pixels,

@@ -11,9 +11,10 @@ import numpy as np
 from torch import nn
 
 from icmh_plugins.evaluation.complexity import complexity
-from icmh_plugins.evaluation.curves import RateCurve, RatePoint
+from icmh_plugins.evaluation.curves import DIGITS, RateCurve, RatePoint
 from icmh_plugins.evaluation.provenance import environment
 from icmh_plugins.evaluation.records import ImageRecord
+from icmh_plugins.evaluation.scoring import SetScores
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def summarise(
     label: str,
     protocol: str,
     records: Sequence[ImageRecord],
-    whole: Mapping[str, float],
+    whole: SetScores,
     facts: Mapping[str, Any],
 ) -> EvaluationResult:
     """Put records together.
@@ -77,7 +78,7 @@ def summarise(
         label: Of the point.
         protocol: Of the measurement.
         records: One an image.
-        whole: Metrics over all images that have no per-image values.
+        whole: Metrics over all images that have no per-image values; those that are not defined are left out.
         facts: Identity of what was measured.
     """
     rows = [record.values() for record in records]
@@ -86,10 +87,11 @@ def summarise(
     means = {key: float(values.mean()) for key, values in defined.items() if values.size}
     costs = asdict(complexity(model))
     point = RatePoint(
-        values={**means, **whole},
+        values=means | {key: value for key, value in whole.values.items() if np.isfinite(value)},
         per_image={key: per_image[key] for key in means},
         label=label,
         facts={**facts, **environment(), "complexity": costs},
+        resampled={key: np.round(values, DIGITS) for key, values in whole.resampled.items()},
     )
     images = tuple(record.name for record in records)
     return EvaluationResult(RateCurve(name, (point,), protocol, "Real streams, encoded and decoded", images))

@@ -18,7 +18,7 @@ class Delta:
 
     Attributes:
         result: The delta; None where refused.
-        interval: Its 95 % interval; None where per-image values are missing.
+        interval: Its 95 % interval; None where neither per-image nor resampled values are there.
         refusal: Why there is no delta, in a few words.
         explanation: The same in full.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icmh_plugins.evaluation.bootstrap import mean_interval
+from icmh_plugins.evaluation.bootstrap import point_interval
 from icmh_plugins.evaluation.compare import Comparison, compare_all
 from icmh_plugins.evaluation.curves import RATE, RateCurve
 from icmh_plugins.viz.display import display
@@ -32,12 +32,15 @@ def plot_curves(
 ) -> None:
     """Draw `metric` over bits per pixel.
 
+    Where curves of several protocols come together, each is labelled with its own: they can be seen beside each other,
+    not compared.
+
     Args:
         curves: The first is the anchor: the others are labelled with their BD-rate against it and, where per-image
-            values are there, its 95 % interval; or with why there is none.
+            or resampled values are there, its 95 % interval; or with why there is none.
         metric: A name that all curves have.
         path: File to write; its suffix chooses the format.
-        published: Curves of other people, drawn dotted; never compared in numbers.
+        published: Curves of other people, drawn dashed; never compared in numbers.
         references: Horizontal lines by name, in units of `metric` (the uncompressed picture's score).
         comparisons: Of the curves with the anchor, if they are computed already.
         title: Heading.
@@ -46,6 +49,7 @@ def plot_curves(
         CurveError: A curve lacks `metric`.
     """
     shown = display(metric)
+    mixed = len({curve.protocol for curve in (*curves, *published)}) > 1
     deltas = [each.rate for each in (compare_all(curves, metric) if comparisons is None else comparisons)]
     with drawing(path, 7.6, 4.4) as figure:
         axes = figure.add_subplot(xlabel="Rate (bits per pixel)", ylabel=shown.axis, title=title)
@@ -56,6 +60,8 @@ def plot_curves(
             label = curve.name
             if index and not foreign:
                 label += f"\nBD-rate {deltas[index - 1].text('%')}"
+            if mixed:
+                label += f"\nprotocol {curve.protocol}"
             labels.append((curve, colour, label))
         for name, value in (references or {}).items():
             _reference(axes, name, shown.factor * value)
@@ -66,11 +72,11 @@ def plot_curves(
 def _draw(axes: Axes, curve: RateCurve, metric: str, colour: str, foreign: bool) -> None:
     rate, quality = _points(curve, metric)
     if foreign:
-        axes.plot(rate, quality, ":", color=colour, marker="o", markersize=3, linewidth=1)
+        axes.plot(rate, quality, "--", color=colour, marker="o", markersize=3, linewidth=1)
         return
     axes.plot(rate, quality, color=colour, marker="o", markersize=4.5, markeredgecolor="white", markeredgewidth=0.8)
-    if all(metric in point.per_image for point in curve.points):
-        intervals = [mean_interval(point.per_image[metric]) for point in curve.points]
+    intervals = [point_interval(point, metric) for point in curve.points]
+    if all(intervals):
         low, high = (display(metric).factor * np.array([getattr(i, end) for i in intervals]) for end in ("low", "high"))
         axes.fill_between(rate, low, high, color=colour, alpha=0.12, linewidth=0)
 

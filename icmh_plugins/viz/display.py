@@ -25,14 +25,21 @@ class Display(NamedTuple):
         return f"{self.factor * value:.{self.digits}f}"
 
 
+_PRECISIONS = {
+    "AP": "AP",
+    "AP50": "AP at IoU 0.5",
+    "AP75": "AP at IoU 0.75",
+    "APs": "AP of small objects",
+    "APm": "AP of medium objects",
+    "APl": "AP of large objects",
+}
+
 _KNOWN = {
     "bpp": Display("Rate (bits per pixel)", "bpp"),
     "bpp-with-header": Display("Rate with header (bpp)", "bpp"),
     "top1": Display("Top-1 accuracy (%)", "points", 100.0, 1),
     "top5": Display("Top-5 accuracy (%)", "points", 100.0, 1),
     "agreement": Display("Agreement (%)", "points", 100.0, 1),
-    "box_ap": Display("Box AP (%)", "points", 100.0, 1),
-    "mask_ap": Display("Mask AP (%)", "points", 100.0, 1),
     "psnr-rgb": Display("PSNR (dB)", "dB", 1.0, 2),
     "psnr": Display("PSNR to the ideal picture (dB)", "dB", 1.0, 2),
     "ssim": Display("SSIM to the ideal picture", ""),
@@ -40,6 +47,11 @@ _KNOWN = {
     "feature-distance": Display("Feature distance", "", 1.0, 3),
     "encoding_time": Display("Encoding (s)", "s", 1.0, 3),
     "decoding_time": Display("Decoding (s)", "s", 1.0, 3),
+    **{
+        f"{kind}-{name}": Display(f"{kind.title()} {words} (%)", "points", 100.0, 1)
+        for kind in ("box", "mask")
+        for name, words in _PRECISIONS.items()
+    },
 }
 
 

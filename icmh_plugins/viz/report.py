@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icmh_plugins.errors import ConfigError, CurveError, suggest
+from icmh_plugins.evaluation.bootstrap import point_interval
 from icmh_plugins.evaluation.compare import Comparison, compare_all
 from icmh_plugins.evaluation.curves import RateCurve
-from icmh_plugins.evaluation.published import published_curve, published_metrics, published_names
+from icmh_plugins.evaluation.published import has_published, published_curve, published_names
 from icmh_plugins.viz.curves import plot_curves
 from icmh_plugins.viz.display import display
 from icmh_plugins.viz.html import details, escape, figure, page, section
-from icmh_plugins.viz.tables import FACTS, cards, comparison_table, cost_table, rate_table
+from icmh_plugins.viz.tables import FACTS, cards, comparison_table, cost_table, published_table, rate_table
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def write_report(
         _about(curves),
         cards(flat[: len(curves) - 1]),
         section("Rate and quality", *_plots(curves, comparisons, published, references or {})),
+        section("Published curves", *published_table(published)),
         section("Every rate", rate_table(curves, chosen)),
         section(f"Compared with {curves[0].name}", *comparison_table(flat)),
         section("Cost", cost_table(curves)),
@@ -87,9 +89,11 @@ def common_metrics(curves: Sequence[RateCurve]) -> list[str]:
 
 def _about(curves: Sequence[RateCurve]) -> str:
     images = " / ".join(sorted({str(len(curve.images)) for curve in curves if curve.images}))
-    protocols = ", ".join(sorted({curve.protocol for curve in curves}))
+    protocols = sorted({curve.protocol for curve in curves})
     sources = "; ".join(sorted({curve.description for curve in curves if curve.description}))
-    return f'<p class="soft">{escape(f"{images} images. Protocol: {protocols}. {sources}.")}</p>'
+    warning = " Curves of different protocols are shown together, and not compared in numbers." * (len(protocols) > 1)
+    about = f"{images} images. Protocol: {', '.join(protocols)}.{warning} {sources}."
+    return f'<p class="soft">{escape(about)}</p>'
 
 
 def _plots(
@@ -105,15 +109,15 @@ def _plots(
             lines = {"uncompressed": references[metric]} if metric in references else {}
             foreign = published[metric]
             plot_curves(curves, metric, path, published=foreign, references=lines, comparisons=compared)
-            banded = any(metric in point.per_image for curve in curves for point in curve.points)
-            caption = f"{display(metric).axis} over rate." + " Bands: 95 % intervals of the means." * banded
-            notes = [f" {each.name}: {each.extra['provenance']}, protocol {each.protocol}." for each in foreign]
-            figures.append(figure(path, caption + "".join(notes)))
+            banded = any(point_interval(point, metric) for curve in curves for point in curve.points)
+            caption = f"{display(metric).axis} over rate." + " Bands: 95 % intervals." * banded
+            caption += " Dashed: published, see below; to be looked at, not compared in numbers." * bool(foreign)
+            figures.append(figure(path, caption))
     return figures
 
 
 def _published(metric: str, names: Sequence[str]) -> list[RateCurve]:
-    known = published_names(metric) if metric in published_metrics() else ()
+    known = published_names(metric) if has_published(metric) else ()
     return [published_curve(name, metric) for name in names if name in known]
 
 
@@ -121,7 +125,7 @@ def _check_published(names: Sequence[str], found: Mapping[str, Sequence[RateCurv
     drawn = {curve.extra["key"] for curves in found.values() for curve in curves}
     for name in names:
         if name not in drawn:
-            known = {key for metric in found if metric in published_metrics() for key in published_names(metric)}
+            known = {key for metric in found if has_published(metric) for key in published_names(metric)}
             raise ConfigError(f"no published curve {name!r} of {', '.join(found)}.{suggest(name, known)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from icmh_plugins.evaluation.compare import Comparison, Delta
 from icmh_plugins.evaluation.curves import RATE, RateCurve
@@ -38,7 +38,7 @@ def _certainty(delta: Delta) -> str:
     if delta.result is None:
         return f"Refused: {delta.refusal}."
     if delta.interval is None:
-        return "No interval: per-image values are missing."
+        return "No interval: see below."
     low, high = (f"{end:+.1f}".replace("-", MINUS) for end in (delta.interval.low, delta.interval.high))
     return f"95 % interval {low} to {high} %, paired over images."
 
@@ -70,6 +70,19 @@ def comparison_table(comparisons: Sequence[Comparison]) -> list[str]:
     head = ("codec", "quality", "BD-rate", "range in common", "resamples refused", "BD-quality")
     items = "".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(notes))
     return [table(head, rows), f"<ul>{items}</ul>" if items else ""]
+
+
+def published_table(published: Mapping[str, Sequence[RateCurve]]) -> list[str]:
+    """Where the published curves of each metric come from; nothing without any."""
+    head = ("curve", "quality", "numbers", "protocol", "dataset", "task network")
+    found = [(display(metric).axis, curve) for metric, curves in published.items() for curve in curves]
+    rows = [
+        (curve.name, axis, curve.extra["kind"], curve.protocol, curve.dataset, curve.extra["task_network"])
+        for axis, curve in found
+    ]
+    notes = [f"{curve.name}, {axis}: {curve.extra['provenance']}." for axis, curve in found]
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return [table(head, rows), f"<ul>{items}</ul>"] if found else []
 
 
 def cost_table(curves: Sequence[RateCurve]) -> str:

@@ -1,4 +1,5 @@
-import numpy as np
+from dataclasses import replace
+
 import pytest
 
 from icmh_plugins.errors import CurveError
@@ -6,61 +7,12 @@ from icmh_plugins.evaluation.bjontegaard import bd_metric, bd_rate
 from icmh_plugins.evaluation.curves import RateCurve, RatePoint
 from icmh_plugins.evaluation.published import published_curve
 
-BASE = published_curve("base")
 FALLING = [(0.1, 9.0), (0.2, 7.0), (0.4, 6.0), (0.8, 5.0)]
 RISING = [(0.1, 50.0), (0.2, 60.0), (0.4, 67.0), (0.8, 70.0)]
 
 
 def make(pairs, name="c", protocol="native"):
     return RateCurve(name, tuple(RatePoint({"bpp": r, "top1": q}) for r, q in pairs), protocol)
-
-
-@pytest.mark.parametrize(
-    ("name", "points"),
-    [
-        ("channel-selection", 6.278),
-        ("icmh-net", 3.360),
-        ("transtic", 9.956),
-        ("adapt-icmh", 16.901),
-        ("full-fine-tuning", 17.668),
-    ],
-)
-def test_published_bd_accuracy(name, points):
-    value = bd_metric(BASE, published_curve(name), "top1", method="cubic").value
-    assert 100 * value == pytest.approx(points, abs=6e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "cubic", "pchip"),
-    [
-        ("channel-selection", -37.178, -36.993),
-        ("icmh-net", -18.759, -18.818),
-        ("transtic", -58.529, -57.552),
-    ],
-)
-def test_published_bd_rates(name, cubic, pchip):
-    test = published_curve(name)
-    assert bd_rate(BASE, test, "top1", method="cubic").value == pytest.approx(cubic, abs=6e-4)
-    assert bd_rate(BASE, test, "top1", method="pchip").value == pytest.approx(pchip, abs=6e-4)
-
-
-@pytest.mark.parametrize(("name", "printed"), [("adapt-icmh", -88.573), ("full-fine-tuning", -100.0)])
-def test_the_published_extrapolations_are_refused(name, printed):
-    test = published_curve(name)
-    with pytest.raises(CurveError, match=r"covers top1 0\.5112 to 0\.6828.*extrapolation"):
-        bd_rate(BASE, test, "top1", method="cubic")
-    assert _reversed_limits(BASE, test) == pytest.approx(printed, abs=2e-3)
-
-
-def _reversed_limits(anchor, test):
-    """What the literature printed: both cubics integrated over the gap between the curves."""
-    low = max(c.values("top1").min() for c in (anchor, test))
-    high = min(c.values("top1").max() for c in (anchor, test))
-    areas = []
-    for c in (anchor, test):
-        antiderivative = np.polyint(np.polyfit(c.values("top1"), np.log10(c.values("bpp")), 3))
-        areas.append(np.polyval(antiderivative, high) - np.polyval(antiderivative, low))
-    return (10 ** ((areas[1] - areas[0]) / (high - low)) - 1) * 100
 
 
 def test_half_the_bits_is_minus_fifty_percent():
@@ -121,3 +73,16 @@ def test_no_common_rate():
 def test_two_protocols_never_meet(delta):
     with pytest.raises(CurveError, match=r"'native'.*'adapt-icmh-cls'"):
         delta(make(RISING), published_curve("transtic"), "top1")
+    with pytest.raises(CurveError, match=r"'adapt-icmh'.*'transtic'"):
+        delta(*(published_curve(name, "box-AP") for name in ("adapt-icmh", "transtic")), "box-AP")
+
+
+@pytest.mark.parametrize("delta", [bd_rate, bd_metric])
+def test_two_sets_of_images_never_meet(delta):
+    ours, published = make(RISING, "ours", "adapt-icmh-cls"), published_curve("base")
+    with pytest.raises(CurveError, match=r"different images \(unknown; ImageNet-1k val\)"):
+        delta(ours, published, "top1")
+    first, second = (replace(make(RISING), images=images) for images in (("a", "b"), ("c", "b")))
+    with pytest.raises(CurveError, match="2 pictures from 'a'; 2 pictures from 'c'"):
+        delta(first, second, "top1")
+    assert delta(first, replace(first, images=("b", "a")), "top1").value == pytest.approx(0.0)

@@ -5,9 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from icmh_plugins.errors import ConfigError, CurveError
+from icmh_plugins.errors import CurveError
 from icmh_plugins.evaluation.curves import RateCurve, RatePoint, join
-from icmh_plugins.evaluation.published import published_curve
 
 
 def point(rate, top1, **per_image):
@@ -77,11 +76,26 @@ def test_join_refuses_other_images_and_protocols():
         join("both", [a, RateCurve("q", (point(0.3, 3.0),), "transtic", "", ("a",))])
 
 
-def test_published_curves_carry_their_provenance():
-    curve = published_curve("adapt-icmh", "box_ap")
-    assert curve.protocol == "adapt-icmh"
-    assert "digitised" in curve.extra["provenance"]
-    with pytest.raises(ConfigError, match="Did you mean 'transtic'"):
-        published_curve("transtik")
-    with pytest.raises(ConfigError, match="Did you mean 'box_ap'"):
-        published_curve("base", "box_app")
+def test_a_point_is_of_its_curves_protocol():
+    measured = RatePoint({"bpp": 0.2}, facts={"protocol": "transtic"})
+    assert RateCurve("c", (measured,), "transtic").points == (measured,)
+    with pytest.raises(CurveError, match=r"'adapt-icmh'.*'transtic'"):
+        RateCurve("c", (measured,), "adapt-icmh")
+
+
+def test_resampled_values_are_kept_compactly(tmp_path):
+    resampled = {"box-AP": np.array([0.123456789, np.nan]), "box-AP@human": np.array([0.25, 0.5])}
+    point = RatePoint({"bpp": 0.2, "box-AP": 0.12}, {"bpp": np.array([0.2])}, resampled=resampled)
+    RateCurve("c", (point,), dataset="COCO val2017").save(tmp_path / "c.json")
+    assert '"box-AP": [0.123457, null]' in (tmp_path / "c.json").read_text()
+    again = RateCurve.load(tmp_path / "c.json")
+    assert again.dataset == "COCO val2017"
+    assert again.extra == {}
+    assert again.points[0].resampled["box-AP"] == pytest.approx([0.123457, np.nan], nan_ok=True)
+    assert again.points[0].resampled["box-AP@human"].tolist() == [0.25, 0.5]
+
+
+def test_join_refuses_other_datasets():
+    a, b = (RateCurve("q", (point(0.1, 1.0),), dataset=name) for name in ("COCO val2017", ""))
+    with pytest.raises(CurveError, match="same images"):
+        join("both", [a, b])

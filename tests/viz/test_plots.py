@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,33 @@ def test_labels_never_overlap_nor_leave_the_plot():
     assert placed[3] == 0.2
 
 
+def test_every_curve_is_labelled_with_its_protocol_where_several_meet(tmp_path):
+    ours, other = curve("ours"), replace(curve("other"), protocol="transtic")
+    plot_curves([ours, other], "top1", tmp_path / "p.svg", published=[published_curve("adapt-icmh")])
+    text = (tmp_path / "p.svg").read_text()
+    for label in ("protocol native", "protocol transtic", "protocol adapt-icmh-cls", "none (different protocols)"):
+        assert label in text
+    plot_curves([ours, curve("better", 0.1)], "top1", tmp_path / "q.svg")
+    assert "protocol" not in (tmp_path / "q.svg").read_text()
+
+
+def test_published_curves_are_dashed(tmp_path):
+    plot_curves([curve("ours")], "top1", tmp_path / "p.svg", published=[published_curve("transtic")])
+    text = (tmp_path / "p.svg").read_text()
+    assert "transtic on TIC (published, digitised)" in text
+    assert "stroke-dasharray: 3.7,1.6" in text
+
+
+def test_bands_of_metrics_over_all_images(tmp_path):
+    bare = [RatePoint({"bpp": 0.1 * i, "box-AP": 0.1 * i}) for i in (1, 2, 3, 4)]
+    banded = [replace(p, resampled={"box-AP": p.values["box-AP"] + np.linspace(-0.02, 0.02, 9)}) for p in bare]
+    sizes = []
+    for name, points in (("bare", bare), ("banded", banded)):
+        plot_curves([RateCurve("c", tuple(points))], "box-AP", tmp_path / f"{name}.svg")
+        sizes.append((tmp_path / f"{name}.svg").read_text().count("FillBetweenPolyCollection"))
+    assert sizes == [0, 1]
+
+
 def test_missing_metric(tmp_path):
     with pytest.raises(CurveError, match="Did you mean 'top1'"):
         plot_curves([curve("base")], "top-1", tmp_path / "p.png")
@@ -51,4 +79,5 @@ def test_display():
     assert display("psnr-rgb@human").axis == "PSNR (dB), human view"
     assert display("mobilenetv2/top1@human").axis == "mobilenetv2: Top-1 accuracy (%), human view"
     assert display("mobilenetv2/top1").text(0.7654) == "76.5"
+    assert display("detector/mask-AP50@human").axis == "detector: Mask AP at IoU 0.5 (%), human view"
     assert display("niqe").text(3.14159) == "3.1416"

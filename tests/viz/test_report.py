@@ -79,7 +79,10 @@ def test_one_curve_alone(tmp_path):
 def test_published_curves_are_drawn_and_explained(tmp_path):
     top1 = RateCurve("ours", tuple(RatePoint({"bpp": r, "top1": q}) for r, q in ((0.2, 0.5), (0.4, 0.6))))
     write_report([top1], tmp_path / "r.html", against=["transtic"])
-    assert "digitised), protocol adapt-icmh-cls" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    words = " ".join(checked(tmp_path / "r.html").words)
+    assert "transtic on TIC (published, digitised)" in words
+    assert "ImageNet-1k val, protocol adapt-icmh-cls; rates estimated from likelihoods" in words
+    assert "to be looked at, not compared in numbers" in words
     with pytest.raises(ConfigError, match="Did you mean 'transtic'"):
         write_report([top1], tmp_path / "r2.html", against=["transtik"])
     with pytest.raises(ConfigError, match="no published curve 'transtic' of psnr-rgb"):

@@ -69,6 +69,10 @@ SCHEDULES: dict[str, dict[str, tuple[int, str | None, int, float]]] = {
         "q4": (4, "sfma/q4-refined", 600, 1e-3),
         "q2": (2, "sfma/q2-refined", 600, 1e-3),
         "q1": (1, "sfma/q1-refined", 600, 1e-3),
+        "q3-refined": (3, "sfma/q3-third", 2500, 1.5e-3),
+        "q2-refined": (2, "sfma/q2-third", 2500, 1.5e-3),
+        "q4-refined": (4, "sfma/q4-third", 2500, 1.5e-3),
+        "q1-refined": (1, "sfma/q1-third", 2500, 1.5e-3),
     },
     "long": {
         "q3": (3, None, 1600, 1.5e-3),

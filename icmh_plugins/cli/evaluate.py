@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from icmh_plugins._config import validate_config
 from icmh_plugins.bitstream.files import refuse_clashes
+from icmh_plugins.cli.datasection import DataSection
 from icmh_plugins.cli.models import Adapters, Checkpoint, Codec, load_model
 from icmh_plugins.cli.output import Json, error_console, print_json, table
 from icmh_plugins.errors import ConfigError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PICTURED = 3
+_SEED = 1  # of degradations; training starts from 0
 
 
 def evaluate(
@@ -26,6 +29,12 @@ def evaluate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Result file (JSON, read by CompressAI's plot too).")],
     checkpoint: Checkpoint = None,
     adapter: Adapters = None,
+    clean: Annotated[
+        Path | None, typer.Option("--clean", help="Folder of the ideal pictures, if --data has degraded ones.")
+    ] = None,
+    degrade: Annotated[
+        list[str] | None, typer.Option("--degrade", help="Degrade the pictures first ('noisy', ...); may be repeated.")
+    ] = None,
     task: Annotated[str | None, typer.Option("--task", help="Task to measure; without, rate and fidelity.")] = None,
     task_option: Annotated[
         list[str] | None, typer.Option("--task-option", help="Option of the task as key=value; may be repeated.")
@@ -52,17 +61,19 @@ def evaluate(
     """Code every picture to a real stream, decode it, and measure rate, fidelity and the task."""
     refuse_clashes([output], force)
     options = _options(task_option or [])
+    section = {"source": str(data), "degrade": degrade or [], "clean": clean and str(clean)}
+    pictures = validate_config(DataSection, section, owner="what is measured").open(seed=_SEED)
     from icmh_plugins.evaluation.evaluate import evaluate as measure
 
     model = load_model(codec, checkpoint, adapter or [])
     result = measure(
-        model, task, data, task_options=options, metrics=metric, views=view or (), name=name, label=label,
+        model, task, pictures, task_options=options, metrics=metric, views=view or (), name=name, label=label,
         limit=limit, save_streams=save_streams, resume=resume, progress=not json and error_console.is_terminal,
     )  # fmt: skip
     output.parent.mkdir(parents=True, exist_ok=True)
     result.save(output)
     if figures is not None:
-        _draw(model, data, figures)
+        _draw(model, pictures, figures)
     if json:
         print_json(result.to_json())
         return
@@ -83,7 +94,7 @@ def _options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _draw(model: nn.Module, data: Path, folder: Path) -> None:
+def _draw(model: nn.Module, data: Any, folder: Path) -> None:
     from icmh_plugins.adapters.host import host_of
     from icmh_plugins.data.sources import open_data
     from icmh_plugins.viz.maps import plot_maps

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, model_validator
 
 from icmh_plugins._config import FrozenConfig, validate_config
+from icmh_plugins.cli.datasection import DataSection
 from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.registry import catalog
 from icmh_plugins.training.config import FitConfig
@@ -54,7 +55,7 @@ class RunFile(FrozenConfig):
         codec: The codec.
         adapter: The adapter; may be left out where `fit` trains the codec itself.
         task: The task.
-        data: An image folder or a CSV of labels.
+        data: Pictures, degraded as they are read where wanted, or pairs.
         validation: Held-out data, measured at every checkpoint.
         fit: The options of `fit`.
         out: Folder of the run.
@@ -65,8 +66,8 @@ class RunFile(FrozenConfig):
     codec: CodecSection
     adapter: AdapterSection | None = None
     task: TaskSection
-    data: str
-    validation: str | None = None
+    data: DataSection
+    validation: DataSection | None = None
     fit: FitConfig
     out: str
     device: str = "auto"
@@ -81,9 +82,12 @@ _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "codec": CodecSection,
     "adapter": AdapterSection,
     "task": TaskSection,
+    "data": DataSection,
+    "validation": DataSection,
     "fit": FitConfig,
 }
-_SHORT: Final = {"codec": "spec", "adapter": "name", "task": "name"}  # what a plain string in place of a section means
+_SHORT: Final = {"codec": "spec", "adapter": "name", "task": "name", "data": "source", "validation": "source"}
+"""What a plain string in place of a section means."""
 
 
 def read_run(path: Path, overrides: Sequence[str] = ()) -> RunFile:
@@ -175,8 +179,10 @@ def _check_names(run: RunFile) -> None:
 
 
 def _check_paths(run: RunFile) -> None:
-    paths = {"data": run.data, "validation": run.validation, "codec.checkpoint": run.codec.checkpoint}
-    paths["adapter.load"] = run.adapter.load if run.adapter else None
+    for key, section in (("data", run.data), ("validation", run.validation)):
+        if section:
+            section.check(key)
+    paths = {"codec.checkpoint": run.codec.checkpoint, "adapter.load": run.adapter.load if run.adapter else None}
     for key, path in paths.items():
         if path is not None and not Path(path).exists():
             raise DataError(f"{key}: {path} does not exist. Remedy: paths are relative to the current folder")

@@ -44,14 +44,17 @@ def train(
 
 
 def _fit(config: RunFile, fresh: bool) -> FitResult:
+    from icmh_plugins.data.transforms import RandomCrop
     from icmh_plugins.training.fit import fit
 
+    data = config.data.open(RandomCrop(config.fit.crop), config.fit.seed)
+    validation = config.validation and config.validation.open(seed=config.fit.seed)
     model = _load_model(config)
     if _is_main():
         _store(config, fresh)
     try:
         return fit(
-            model, config.task.name, config.data, task_options=config.task.options, validation=config.validation,
+            model, config.task.name, data, task_options=config.task.options, validation=validation,
             out=config.out, resume=not fresh, tensorboard=config.tensorboard, progress=error_console.is_terminal,
             **config.fit.model_dump(),
         )  # fmt: skip

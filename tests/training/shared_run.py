@@ -1,4 +1,4 @@
-"""Trains an adapter and a codec; started by a launcher, in several processes. Argument: the folder for both runs."""
+"""Trains an adapter, a codec, and both together; started by a launcher. Argument: the folder for the runs."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ def main(folder):
     fit(codec, "human", Pictures(), out=folder / "adapter", **OPTIONS)
     codec = COMPRESSAI_MODELS["mbt2018-mean"]()
     fit(codec, "human", Pictures(), out=folder / "codec", trainable="codec", quantization="noise", **OPTIONS)
+    codec = COMPRESSAI_MODELS["mbt2018-mean"]()
+    torch.manual_seed(0)
+    icmh.attach_adapter(codec, "dynamic", width=8)
+    fit(codec, "human", Pictures(), out=folder / "joint", mode="joint", quantization="noise", **OPTIONS)
     if distributed.is_initialized():
         print(f"{distributed.get_rank()}/{distributed.get_world_size()}")
         distributed.destroy_process_group()

@@ -34,14 +34,21 @@ def runs(tmp_path_factory):
 
 
 # Adam turns the rounding of a vanishing gradient into a step of up to `lr`: a few of a codec's values differ by that.
-@pytest.mark.parametrize(("what", "tolerance"), [("adapter", 1e-6), ("codec", 1e-3)])
-def test_losses_and_results_are_equal(runs, what, tolerance):
+@pytest.mark.parametrize(
+    ("what", "file", "tolerance"),
+    [
+        ("adapter", "sfma/adapter.safetensors", 1e-6),
+        ("codec", "codec.safetensors", 1e-3),
+        ("joint", "codec.safetensors", 1e-3),
+        ("joint", "dynamic/adapter.safetensors", 1e-3),
+    ],
+)
+def test_losses_and_results_are_equal(runs, what, file, tolerance):
     one, two = (folder / what for folder in runs)
     rows, others = read_csv(one / "log.csv"), read_csv(two / "log.csv")
     assert len(rows) == len(others) == 5
     for row, other in zip(rows, others, strict=True):
         assert other == pytest.approx(row, rel=1e-4)
-    file = "sfma/adapter.safetensors" if what == "adapter" else "codec.safetensors"
     values, theirs = load_file(one / file), load_file(two / file)
     assert values.keys() == theirs.keys()
     for key, value in values.items():
@@ -52,7 +59,7 @@ def test_losses_and_results_are_equal(runs, what, tolerance):
 
 
 def test_one_process_writes(runs):
-    for folder in ("adapter", "codec"):
+    for folder in ("adapter", "codec", "joint"):
         names = [sorted(path.relative_to(run).as_posix() for path in run.rglob("*")) for run in runs]
         assert names[0] == names[1]
         assert len(read_csv(runs[1] / folder / "log.csv")) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from typer.testing import CliRunner
 import icmh_plugins as icmh
 from icmh_plugins.cli.app import app
 from icmh_plugins.cli.runfile import read_run
+from icmh_plugins.data.degradations_dataset import Degrade
 from icmh_plugins.data.images import write_image
+from icmh_plugins.data.paired_writing import write_pairs
 from icmh_plugins.errors import ConfigError, IcmhError
 from icmh_plugins.training.logs import read_csv
 from icmh_plugins.training.loop import Trainer
@@ -68,6 +71,49 @@ def test_the_resolved_run_repeats_it(place, command):
     result = command("train", "run/run.yaml", "out=again")
     assert result.exit_code == 0, result.stderr
     assert (place / "run" / "log.csv").read_text() == (place / "again" / "log.csv").read_text()
+
+
+RESTORING = {"adapter": {"name": "dynamic", "options": {"width": 8}}, "task": "restoration"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"source": ".", "degrade": ["noisy"], "clean_share": 0.2},
+        {"source": ".", "degrade": {"noisy": {"sigma": 0.2}, "low-light": {}}},
+        {"source": "pairs/val/noisy/LQ", "clean": "pairs/val/noisy/GT"},
+        {"source": "pairs", "split": "val"},
+    ],
+    ids=["words", "options", "folders", "tree"],
+)
+def test_pairs_are_made_or_read(place, command, data):
+    write_pairs(Degrade(place, "noisy"), place / "pairs", "val")
+    run = yaml.safe_load((place / "run.yaml").read_text()) | RESTORING | {"data": data, "validation": data}
+    (place / "run.yaml").write_text(yaml.safe_dump(run))
+    result = command("train", "run.yaml", "fit.steps=2", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["val_distortion"] > 0
+    assert yaml.safe_load((place / "run" / "run.yaml").read_text())["data"]["source"] == data["source"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"source": ".", "degrade": ["noisi"]}, "no degradation 'noisi'.*noisy"),
+        ({"source": ".", "degrade": {"noisy": {"sigm": 1}}}, "sigma"),
+        ({"source": ".", "clean_share": 0.5}, "clean_share"),
+        ({"source": ".", "clean": ".", "split": "val"}, "give one of"),
+        ({"source": ".", "clean": "elsewhere"}, "data.clean: elsewhere does not exist"),
+        ({"source": ".", "degrad": ["noisy"]}, "degrade"),
+    ],
+)
+def test_bad_data_is_refused_before_anything_is_written(place, command, data, message):
+    run = yaml.safe_load((place / "run.yaml").read_text()) | {"data": data}
+    (place / "run.yaml").write_text(yaml.safe_dump(run))
+    result = command("train", "run.yaml")
+    assert result.exit_code != 0
+    assert re.search(message, " ".join(result.stderr.split())), result.stderr
+    assert not (place / "run").exists()
 
 
 def test_dry_run_changes_nothing(place, command):
@@ -133,7 +179,7 @@ def test_ctrl_c_says_how_to_go_on(place, command, monkeypatch):
         ("fit.steps=0", "greater than or equal to 1"),
         ("data=nowhere", "nowhere does not exist"),
         ("codec.checkpoint=no.pth", "no.pth does not exist"),
-        ("data.x=1", "not a section"),
+        ("out.x=1", "not a section"),
         ("fit.lmbda", "key=value"),
         ("fit.lmbda={", "cannot read the value"),
     ],

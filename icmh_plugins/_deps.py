@@ -21,6 +21,11 @@ _INSTALL = {
     "open_clip": "pip install 'icmh-plugins[clip]'",
     "basicsr": "pip install 'icmh-plugins[basicsr]'",
     "pycocotools": "pip install 'icmh-plugins[detection]'",
+    "torchvision": "pip install 'icmh-plugins[detection]'",
+    "detectron2": (
+        "python -m pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git' "
+        "(with gcc and g++; all of it: https://detectron2.readthedocs.io/tutorials/install.html)"
+    ),
     "accelerate": "pip install 'icmh-plugins[train]'",
     "tensorboard": "pip install 'icmh-plugins[train]'",
     "matplotlib": "pip install 'icmh-plugins[viz]'",

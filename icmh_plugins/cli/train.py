@@ -47,7 +47,7 @@ def _fit(config: RunFile, fresh: bool) -> FitResult:
     from icmh_plugins.data.transforms import RandomCrop
     from icmh_plugins.training.fit import fit
 
-    data = config.data.open(RandomCrop(config.fit.crop), config.fit.seed)
+    data = config.data.open(RandomCrop(config.fit.crop) if config.fit.crop else None, config.fit.seed)
     validation = config.validation and config.validation.open(seed=config.fit.seed)
     model = _load_model(config)
     if _is_main():

@@ -53,6 +53,20 @@ def register_tasks() -> Iterator[TaskSpec]:
         requires=("timm>=1.0",),
     )
     yield TaskSpec(
+        "detection",
+        "icmh_plugins.tasks.detection:Detection",
+        "Object detection by a frozen network of torchvision or Detectron2",
+        paper=_ADAPT_ICMH,
+        requires=("torchvision", "pycocotools>=2.0.7"),
+    )
+    yield TaskSpec(
+        "instance-segmentation",
+        "icmh_plugins.tasks.detection:InstanceSegmentation",
+        "Instance segmentation by a frozen network of torchvision or Detectron2",
+        paper=_ADAPT_ICMH,
+        requires=("torchvision", "pycocotools>=2.0.7"),
+    )
+    yield TaskSpec(
         "restoration",
         "icmh_plugins.tasks.restoration:Restoration",
         "Restoration: decoded pictures against clean ones",

@@ -19,7 +19,7 @@ from icmh_plugins._config import FrozenConfig
 Batch = Mapping[str, Any]
 """A batch: "image" (B, 3, H, W) in [0, 1] always; "target" (labels, one entry an image) where the data has them;
 "clean" (B, 3, H, W), the ideal pictures, where "image" has the degraded ones; "reference" where `Task.prepare` has
-put it."""
+put it; "size" [(h, w), ...] where pictures of several sizes were padded, right and below, to a common one."""
 
 
 class TaskConfig(FrozenConfig):
@@ -85,6 +85,7 @@ class Task(nn.Module):
         higher_is_better: For each metric name, which direction is good.
         needs_targets: Metrics that cannot be computed without labels.
         live: Options that may be given as an `nn.Module`; those reach `__init__` by keyword, beside the config.
+        whole_pictures: Whether the distortion can judge pictures of several sizes, by the batch's "size".
         paper: Where the distortion comes from.
     """
 
@@ -92,6 +93,7 @@ class Task(nn.Module):
     higher_is_better: ClassVar[Mapping[str, bool]] = {}
     needs_targets: ClassVar[tuple[str, ...]] = ()
     live: ClassVar[tuple[str, ...]] = ()
+    whole_pictures: ClassVar[bool] = False
     paper: ClassVar[str] = ""
 
     def __init__(self, config: TaskConfig | None = None) -> None:
@@ -117,6 +119,13 @@ class Task(nn.Module):
             return batch
         with torch.no_grad():
             return {**batch, "reference": self.reference(batch["image"])}
+
+    def check_data(self, dataset: Any) -> None:
+        """Refuse a dataset that the distortion cannot use; called before training starts, with samples as dicts.
+
+        Raises:
+            DataError: Labels are missing or unknown.
+        """
 
     def predict(self, x_hat: Tensor) -> Any:
         """Predictions on decoded images, in the form that `metrics` takes; no gradients."""

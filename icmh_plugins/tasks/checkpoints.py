@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -25,7 +25,16 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     Raises:
         DataError: The file cannot be read safely or does not fit; the message lists the differences.
     """
-    state, own = _read(path), network.state_dict()
+    fit_state(network, _read(path), path)
+
+
+def fit_state(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Load tensors by name as `load_weights` does; `path` says in messages where they came from.
+
+    Raises:
+        DataError: They do not fit.
+    """
+    own = network.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     shapes = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,18 @@ from icmh_plugins.errors import DataError
 from icmh_plugins.tasks.base import Batch
 from icmh_plugins.training.seeding import SeededSamples
 
+Join = Callable[[Sequence[Any]], dict[str, Any]]
+
 
 def batches(
-    dataset: Dataset[Any], batch_size: int, seed: int, start: int, stop: int, shard: tuple[int, int], workers: int
+    dataset: Dataset[Any],
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    shard: tuple[int, int],
+    workers: int,
+    join: Join = collate,
 ) -> Iterator[dict[str, Any]]:
     """This process's share of the batches of steps `start` to `stop`.
 
@@ -31,6 +40,7 @@ def batches(
         stop: One past the last step.
         shard: (rank, number of processes).
         workers: Loader processes.
+        join: Makes a batch of samples.
 
     Raises:
         DataError: Fewer images than one batch, or a batch that the processes cannot share equally.
@@ -42,18 +52,31 @@ def batches(
         raise DataError(
             f"a batch of {batch_size} cannot be shared equally by {world} processes. Remedy: a multiple of {world}"
         )
-    return _batches(SeededSamples(dataset, seed), batch_size, seed, start, stop, shard, workers)
+    return _batches(SeededSamples(dataset, seed), batch_size, seed, start, stop, shard, workers, join)
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with all its tensors on `device`."""
-    return {
-        key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for key, value in batch.items()
-    }
+    """The batch with all its tensors on `device`, those in lists of targets too."""
+    return {key: _moved(value, device) for key, value in batch.items()}
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {key: _moved(each, device) for key, each in value.items()}
+    return [_moved(each, device) for each in value] if isinstance(value, list) else value
 
 
 def _batches(
-    dataset: SeededSamples, batch_size: int, seed: int, start: int, stop: int, shard: tuple[int, int], workers: int
+    dataset: SeededSamples,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    shard: tuple[int, int],
+    workers: int,
+    join: Join,
 ) -> Iterator[dict[str, Any]]:
     per_epoch, share, step = len(dataset) // batch_size, batch_size // shard[1], start
     while step < stop:
@@ -64,7 +87,7 @@ def _batches(
         offsets = [index * batch_size + shard[0] * share for index in range(first, last)]
         indices = [order[offset : offset + share] for offset in offsets]
         yield from DataLoader(
-            dataset, batch_sampler=indices, num_workers=workers, collate_fn=collate, worker_init_fn=_ignore_interrupt
+            dataset, batch_sampler=indices, num_workers=workers, collate_fn=join, worker_init_fn=_ignore_interrupt
         )
         step += last - first
 

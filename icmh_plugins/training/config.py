@@ -40,7 +40,8 @@ class FitConfig(FrozenConfig):
         lr_end: Learning rate at the last step of "cosine".
         warmup: Steps of linear warm-up.
         clip_norm: Gradient norm limit; 0 switches clipping off.
-        crop: Side of the square training crops, pixels (published: 256); a multiple of what the codec needs.
+        crop: Side of the square training crops, pixels (published: 256); a multiple of what the codec needs. None
+            takes whole pictures, padded to one size a batch, for tasks that can judge those (detection).
         quantization: "ste" (official Adapt-ICMH), "noise" or "model".
         amp: "off", or "bf16": transforms and task network in bfloat16, entropy models and FFTs in float32.
         full_precision_tail: With "bf16", the last fraction of the steps runs in float32, as the codec will be used.
@@ -67,7 +68,7 @@ class FitConfig(FrozenConfig):
     lr_end: float = Field(1e-6, ge=0)
     warmup: int = Field(0, ge=0)
     clip_norm: float = Field(1.0, ge=0)
-    crop: int = Field(256, ge=16)
+    crop: int | None = Field(256, ge=16)
     quantization: Literal["noise", "ste", "model"] = "ste"
     amp: Literal["off", "bf16"] = "off"
     full_precision_tail: float = Field(0.25, ge=0, le=1)

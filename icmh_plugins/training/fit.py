@@ -105,7 +105,9 @@ def fit(
         stack.enter_context(only_gradients(root, [*job.optimisation.parameters, *job.optimisation.quantiles]))
         where = launch(model, job.optimisation, job.task)
         records, done = _open_records(stack, root, job, where, resume, tensorboard, progress)
-        supply = batches(job.dataset, config.batch_size, config.seed, done, config.steps, where.shard, config.workers)
+        supply = batches(
+            job.dataset, config.batch_size, config.seed, done, config.steps, where.shard, config.workers, job.join
+        )
         _prepare(stack, root, config, where)
         started = time.perf_counter()
         Trainer(where, job.optimisation, job.task, job.objective, config).run(supply, records, done)

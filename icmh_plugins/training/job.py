@@ -19,6 +19,7 @@ from icmh_plugins.data.sources import open_data
 from icmh_plugins.data.transforms import RandomCrop
 from icmh_plugins.errors import ConfigError
 from icmh_plugins.tasks.base import Task
+from icmh_plugins.training.collation import Collation
 from icmh_plugins.training.config import FitConfig
 from icmh_plugins.training.loss import Objective
 from icmh_plugins.training.optimisation import Optimisation
@@ -35,6 +36,7 @@ class Job:
         config: Its options.
         task: What judges the pictures.
         dataset: The training data, cropped.
+        join: Makes batches of its samples.
         objective: The loss.
         optimisation: The optimisers over what trains.
         validate: Measures the held-out data; None without any.
@@ -45,6 +47,7 @@ class Job:
     config: FitConfig
     task: Task
     dataset: Dataset[Sample]
+    join: Collation
     objective: Objective
     optimisation: Optimisation
     validate: Validation | None
@@ -72,19 +75,24 @@ def make_job(root: nn.Module, task: Task, data: Any, validation: Any, out: str |
     Raises:
         ConfigError, DataError, AdapterError, TrainingError: As `fit` says.
     """
-    dataset = open_data(data, RandomCrop(config.crop), config.seed)
+    join = Collation(pad_multiple(root), min_size(root))
+    _check_crop(root, task, config.crop, join)
+    dataset = open_data(data, RandomCrop(config.crop) if config.crop else None, config.seed)
+    task.check_data(dataset)
     what = trained(root, config)
     objective = Objective.of(config, what.sides)
-    validate = None if validation is None else Validation(validation, task, objective, config)
-    _check_crop(root, config.crop)
+    validate = None if validation is None else Validation(validation, task, objective, config, join)
     optimisation = Optimisation(root, config, what)
     base = base_fingerprint(root, recompute=True)
-    return Job(config, task, dataset, objective, optimisation, validate, _folder(out), base)
+    return Job(config, task, dataset, join, objective, optimisation, validate, _folder(out), base)
 
 
-def _check_crop(root: nn.Module, crop: int) -> None:
-    multiple, smallest = pad_multiple(root), min_size(root)
-    if crop % multiple or crop < smallest:
+def _check_crop(root: nn.Module, task: Task, crop: int | None, join: Collation) -> None:
+    multiple, smallest = join.multiple, join.smallest
+    if crop is None:
+        if not task.whole_pictures:
+            raise ConfigError(f"{type(task).__name__} needs pictures of one size. Remedy: crop=256, or another size")
+    elif crop % multiple or crop < smallest:
         raise ConfigError(
             f"{type(root).__name__} cannot take crops of {crop} pixels. "
             f"Remedy: crop={max(smallest, round(crop / multiple) * multiple)}, or another multiple of {multiple} from "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,8 @@ from icmh_plugins.errors import NumericalError
 from icmh_plugins.tasks.base import Batch, Task
 from icmh_plugins.training.config import FitConfig
 from icmh_plugins.training.reconstruction import Reconstruction
+
+Sizes = Sequence[tuple[int, int]]
 
 log = logging.getLogger(__name__)
 
@@ -82,15 +84,16 @@ class Objective:
         Raises:
             NumericalError: The loss is NaN or infinite.
         """
-        bpp, distortion = bits_per_pixel(seen.likelihoods, batch["image"]), task.distortion(seen.x_bar, batch)
+        image, sizes = batch["image"], batch.get("size")
+        bpp, distortion = bits_per_pixel(seen.likelihoods, image, sizes), task.distortion(seen.x_bar, batch)
         total, parts = self.task * distortion.total, dict(distortion.parts)
         if self.rate:
             total = self.rate * bpp + total
         if self.human:
-            parts["human"] = _squared_error(seen.x_hat, batch["image"])
+            parts["human"] = _squared_error(seen.x_hat, image, sizes)
             total = total + self.human * parts["human"]
         if self.identity:
-            parts["identity"] = _squared_error(seen.x_bar, seen.x_hat)
+            parts["identity"] = _squared_error(seen.x_bar, seen.x_hat, sizes)
             total = total + self.identity * parts["identity"]
         if not bool(torch.isfinite(total)):
             raise NumericalError(
@@ -101,12 +104,22 @@ class Objective:
         return Loss(total, bpp.detach(), distortion.total.detach(), detached)
 
 
-def bits_per_pixel(likelihoods: Mapping[str, Tensor], image: Tensor) -> Tensor:
-    """Estimated rate: the sum of -log2 of all likelihoods over B*H*W image pixels, whatever the keys."""
-    pixels = image.shape[0] * image.shape[-2] * image.shape[-1]
+def bits_per_pixel(likelihoods: Mapping[str, Tensor], image: Tensor, sizes: Sizes | None = None) -> Tensor:
+    """Estimated rate: the sum of -log2 of all likelihoods over B*H*W image pixels, whatever the keys.
+
+    Where images were padded, `sizes` has what counts of each.
+    """
+    pixels = sum(height * width for height, width in _sizes(image, sizes))
     nats = sum(torch.log(value.float()).sum() for value in likelihoods.values())
     return -nats / (math.log(2) * pixels)
 
 
-def _squared_error(a: Tensor, b: Tensor) -> Tensor:
-    return 255**2 * (a.float() - b.float()).square().mean()
+def _squared_error(a: Tensor, b: Tensor, sizes: Sizes | None) -> Tensor:
+    """255^2 MSE over the pixels of all images (B, 3, H, W), without padding."""
+    errors, sizes = (a.float() - b.float()).square().mean(1), _sizes(a, sizes)
+    inside = torch.cat([error[:height, :width].flatten() for error, (height, width) in zip(errors, sizes, strict=True)])
+    return 255**2 * inside.mean()
+
+
+def _sizes(image: Tensor, sizes: Sizes | None) -> Sizes:
+    return [tuple(image.shape[-2:])] * len(image) if sizes is None else sizes

@@ -45,6 +45,9 @@ def evaluate(
     view: Annotated[
         list[str] | None, typer.Option("--view", help="Further view to score: 'human', or an adapter's name.")
     ] = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="native, adapt-icmh, transtic or adapt-icmh-cls: sizes, pixels counted.")
+    ] = "native",
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the curve; results of one name are joined.")
     ] = None,
@@ -68,7 +71,8 @@ def evaluate(
     model = load_model(codec, checkpoint, adapter or [])
     result = measure(
         model, task, pictures, task_options=options, metrics=metric, views=view or (), name=name, label=label,
-        limit=limit, save_streams=save_streams, resume=resume, progress=not json and error_console.is_terminal,
+        protocol=protocol, limit=limit, save_streams=save_streams, resume=resume,
+        progress=not json and error_console.is_terminal,
     )  # fmt: skip
     output.parent.mkdir(parents=True, exist_ok=True)
     result.save(output)
@@ -78,7 +82,7 @@ def evaluate(
         print_json(result.to_json())
         return
     table(
-        f"{result.curve.name}, {len(result.images)} images", ("measure", "mean"),
+        f"{result.curve.name}, {len(result.images)} images, protocol {protocol}", ("measure", "mean"),
         ((key, f"{value:.4f}") for key, value in result.values.items()),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ def report(
         list[str] | None, typer.Option("--metric", help="Quality to plot; may be repeated. Default: all in common.")
     ] = None,
     against: Annotated[
-        list[str] | None, typer.Option("--against", help="Published curve to draw beside: 'adapt-icmh', 'transtic'.")
+        list[str] | None, typer.Option("--against", help="Published curve to draw dashed: 'adapt-icmh', 'transtic'.")
     ] = None,
     pictures: Annotated[Path | None, typer.Option("--figures", help="Folder of PNG files to include.")] = None,
     title: Annotated[str, typer.Option("--title", help="Heading.")] = "Rate and accuracy",

@@ -39,6 +39,18 @@ def test_command_measures_and_draws(folder):
     assert sorted(path.name for path in (folder / "figures").iterdir()) == ["00-p-maps.png", "00-p-views.png"]
 
 
+def test_command_takes_a_protocol(folder):
+    done = icmh(*CODEC, "--data", "data", "-o", "r.json", "--protocol", "adapt-icmh-cls", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "protocol adapt-icmh-cls" in done.stdout
+    result = json.loads((folder / "r.json").read_text())
+    assert result["protocol"] == result["facts"][0]["protocol"] == "adapt-icmh-cls"
+    other = icmh(*CODEC, "--data", "data", "-o", "s.json", "--protocol", "adapt", cwd=folder)
+    assert other.returncode == 2
+    assert "no protocol 'adapt'" in other.stderr
+    assert not (folder / "s.json").exists()
+
+
 def test_result_file_is_not_overwritten(folder):
     (folder / "r.json").write_text("mine")
     done = icmh(*CODEC, "--data", "data", "-o", "r.json", cwd=folder)

@@ -1,3 +1,5 @@
+from typing import get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from icmh_plugins.bitstream.container import unpack
+from icmh_plugins.cli.evaluate import evaluate as command
 from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.evaluation.evaluate import evaluate
 from icmh_plugins.evaluation.protocols import PROTOCOLS, find_protocol
@@ -110,6 +113,11 @@ def test_unknown_protocol_lists_all():
     with pytest.raises(ConfigError, match="Did you mean 'adapt-icmh'") as error:
         find_protocol("adapt_icmh")
     assert all(name in str(error.value) for name in PROTOCOLS)
+
+
+def test_command_names_all_protocols():
+    option = get_type_hints(command, include_extras=True)["protocol"].__metadata__[0]
+    assert all(name in option.help for name in PROTOCOLS)
 
 
 class Boxes(Task):

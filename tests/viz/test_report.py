@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -88,6 +89,15 @@ def test_published_curves_are_drawn_and_explained(tmp_path):
     with pytest.raises(ConfigError, match="no published curve 'transtic' of psnr-rgb"):
         write_report([curve("base")], tmp_path / "r2.html", against=["transtic"])
     assert not (tmp_path / "r2.html").exists()
+
+
+def test_curves_of_different_protocols_are_shown_and_not_compared(tmp_path):
+    (compared,) = write_report([curve("a"), replace(curve("b", 0.5), protocol="transtic")], tmp_path / "r.html")
+    assert compared.rate.result is None
+    assert compared.quality.result is None
+    words = " ".join(checked(tmp_path / "r.html").words)
+    assert "Protocol: native, transtic. Curves of different protocols are shown together" in words
+    assert "none (different protocols)" in words
 
 
 def icmh(*arguments, cwd):

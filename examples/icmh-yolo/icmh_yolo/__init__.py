@@ -1,0 +1,1 @@
+"""YOLOv8n-seg as a task network of icmh-plugins."""

@@ -1,0 +1,79 @@
+"""The YOLOv8n-seg graph, run by the reader that lies beside its weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from icmh_plugins.errors import DataError
+
+LEVELS = {"p3": 331, "p4": 351, "p5": 371}
+"""Numbers in the graph of the neck's outputs, of strides 8, 16 and 32."""
+
+READER = "graph_reader.py"
+
+
+class YoloGraph(nn.Module):
+    """A frozen graph for pictures (B, 3, S, S) in [0, 1].
+
+    Attributes:
+        side: S.
+    """
+
+    def __init__(self, folder: str | Path, file: str) -> None:
+        """Read the graph, without unpickling code, and its reader.
+
+        Raises:
+            DataError: A file is missing, or the graph is none of YOLOv8-seg.
+        """
+        super().__init__()
+        folder = Path(folder)
+        for path in (folder / file, folder / READER):
+            if not path.is_file():
+                raise DataError(f"{path} does not exist; folder=... is where the weights and {READER} are")
+        self._reader = _import(folder / READER)
+        graph = torch.load(folder / file, map_location="cpu", weights_only=True)
+        constants = self._reader.weights(graph)
+        self._keys = tuple(constants)
+        for index, key in enumerate(self._keys):
+            self.register_buffer(f"constant{index}", constants[key], persistent=False)
+        self._whole = {key: value for key, value in graph.items() if key != "tensors"}
+        if len(graph["outputs"]) != 2 or not set(LEVELS.values()) <= {op["out"] for op in graph["ops"]}:
+            raise DataError(f"{folder / file} is not the graph of YOLOv8n-seg that this was written for")
+        self._neck = _part(self._whole, list(LEVELS.values()))
+        self.side = max(graph["in_shape"])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Candidates (B, 116, N): box centre and size in shares of S, 80 scores, 32 mask coefficients; prototypes."""
+        candidates, prototypes = self._run(self._whole, x)
+        return candidates, prototypes
+
+    def levels(self, x: Tensor) -> dict[str, Tensor]:
+        """Outputs (B, C, S/8, S/8), ... of the neck by name; what comes after it is not computed."""
+        return {name: y.permute(0, 3, 1, 2) for name, y in zip(LEVELS, self._run(self._neck, x), strict=True)}
+
+    def _run(self, graph: dict[str, Any], x: Tensor) -> list[Tensor]:
+        constants = {key: getattr(self, f"constant{index}") for index, key in enumerate(self._keys)}
+        return self._reader.run(graph, x, constants)
+
+
+def _import(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("icmh_yolo_graph_reader", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _part(graph: dict[str, Any], outputs: list[int]) -> dict[str, Any]:
+    """The graph up to other outputs."""
+    needed, kept = set(outputs), []
+    for op in reversed(graph["ops"]):
+        if op["out"] in needed:
+            needed.update(op["in"])
+            kept.append(op)
+    return {**graph, "ops": kept[::-1], "outputs": outputs}

@@ -1,0 +1,209 @@
+"""SFMA and the dynamic network for detection and instance segmentation, measured by real streams on COCO.
+
+    pip install examples/icmh-yolo
+    python benchmarks/detection.py train   --out runs/detection [--only sfma ...]
+    python benchmarks/detection.py measure --out runs/detection [--only sfma ...]
+    python benchmarks/detection.py report  --out runs/detection
+
+The task network is YOLOv8n-seg through the plug-in package in `examples/icmh-yolo`; training compares its neck's
+features, without labels, on crops of COCO training and BSDS500 training pictures. SFMA starts from the shipped
+adapter for classification of the same rate; the dynamic network of a rate from that of the rate before it. Reported on
+100 pictures of COCO val2017. "cls" is that shipped adapter as it is, and `measure --only sfma-on-imagenet` measures the
+new one on ImageNet: what adapters for one task do for the other. Each stage can be stopped and called again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from measuring import (
+    CODECS,
+    RESULTS,
+    classifiers,
+    copy_adapter,
+    data_folder,
+    imagenet_val,
+    in_view,
+    read_options,
+    stages,
+)
+from PIL import Image
+from torch import nn
+from torch.utils.data import Dataset
+
+import icmh_plugins as icmh
+from icmh_plugins.data.coco import CocoImages
+from icmh_plugins.demo.assets import shipped_adapter
+from icmh_plugins.evaluation.compare import compare
+from icmh_plugins.evaluation.curves import RateCurve, join
+from icmh_plugins.viz.curves import plot_curves
+
+SFMA = {"middle_dim": 32}
+DYNAMIC = {"width": 64, "unshuffle": 2}
+LAMBDAS = {1: 0.27, 2: 0.52, 3: 1.0, 4: 1.94}
+"""Weight of the relative distortion by rate, as in `classification.py`."""
+
+STEPS = {"sfma": (400, 400, 400, 400), "dynamic": (300, 150, 150, 150), "both": (150, 150, 150, 150)}
+"""Optimiser steps by method and rate."""
+
+FIT = {
+    "crop": 256, "batch_size": 4, "warmup": 20, "amp": "bf16", "full_precision_tail": 0.1, "checkpoint_every": 100,
+    "log_every": 50,
+}  # fmt: skip
+
+VIEWS = {"dynamic": ("human", "base"), "both": ("sfma", "sfma")}
+"""By method with a dynamic network: the view of its streams without that network, and the curve that this makes."""
+
+START = "sfma-classification"
+ON_IMAGENET = "sfma-on-imagenet"
+
+ORDER = ("base", "sfma", "dynamic", "both", "cls")
+METRICS = ("box-AP", "mask-AP")
+
+
+def train(method: str, rates: Sequence[int], out: Path) -> None:
+    """Train one method; finished runs are left alone."""
+    pictures, task = training_pictures(), yolo()
+    for quality in rates:
+        folder = _folder(out, method, quality)
+        if _finished(folder).is_file():
+            continue
+        codec = _prepared(method, quality, out)
+        mode = {} if method == "sfma" else {"mode": "head-only"}
+        steps, lr = STEPS[method][quality - 1], 1e-3 if method == "sfma" else 3e-4
+        icmh.fit(codec, task, pictures, lmbda=LAMBDAS[quality], out=folder, steps=steps, lr=lr, **mode, **FIT)
+
+
+def training_pictures() -> list[Image.Image]:
+    """COCO training and BSDS500 training pictures, held in memory."""
+    root = data_folder()
+    folders = (root / "coco" / "images" / "train2017", root / "bsds500_train")
+    return [Image.open(path).convert("RGB") for folder in folders for path in sorted(folder.glob("*.jpg"))]
+
+
+def yolo() -> icmh.Task:
+    """The task, found through its package's entry point."""
+    return icmh.create_task("yolo-segmentation", folder=str(data_folder() / "weights"))
+
+
+def _folder(out: Path, method: str, quality: int) -> Path:
+    return out / f"{method}-q{quality}"
+
+
+def _adapter(method: str) -> str:
+    return "sfma" if method == "sfma" else "dynamic"
+
+
+def _finished(folder: Path) -> Path:
+    return folder / _adapter(folder.name.partition("-")[0]) / "adapter_config.json"
+
+
+def _prepared(method: str, quality: int, out: Path) -> nn.Module:
+    """A codec ready to train one method."""
+    codec = icmh.load_codec(CODECS[quality - 1])
+    if method == "sfma":
+        icmh.attach_adapter(codec, "sfma", **SFMA)
+        copy_adapter(codec, "sfma", shipped_adapter(f"{START}-q{quality}"))
+        return codec
+    if method == "both":
+        icmh.load_adapter(codec, _folder(out, "sfma", quality) / "sfma")
+    icmh.attach_adapter(codec, "dynamic", **DYNAMIC)
+    if method == "both":
+        copy_adapter(codec, "dynamic", _folder(out, "dynamic", quality) / "dynamic")
+        icmh.set_adapter(codec, ["sfma", "dynamic"])
+    elif quality > 1:
+        copy_adapter(codec, "dynamic", _folder(out, "dynamic", quality - 1) / "dynamic")
+    return codec
+
+
+def _trained(method: str, quality: int, out: Path) -> nn.Module:
+    codec = icmh.load_codec(CODECS[quality - 1])
+    if method == "base":
+        return codec
+    if method == "cls":
+        return icmh.load_adapter(codec, shipped_adapter(f"{START}-q{quality}"), name="cls")
+    if method in ("sfma", "both", ON_IMAGENET):
+        icmh.load_adapter(codec, _folder(out, "sfma", quality) / "sfma")
+    if method in VIEWS:
+        icmh.load_adapter(codec, _folder(out, method, quality) / "dynamic")
+    return codec
+
+
+def measure(method: str, rates: Sequence[int], out: Path, every: int) -> None:
+    """Code the validation pictures at the given rates; the curves are saved once all four are asked for."""
+    view, without = VIEWS.get(method, ("", ""))
+    tasks, pictures = _tasks_and_pictures(method, slice(None, None, every))
+    results = [_measured(method, quality, out, tasks, pictures, view) for quality in rates]
+    if len(results) < len(CODECS):
+        return
+    join(method, [in_view(curve, "") for curve in results]).save(out / f"{method}.json")
+    if view:
+        join(without, [in_view(curve, view) for curve in results]).save(out / f"{without}.json")
+
+
+def _tasks_and_pictures(method: str, rows: slice) -> tuple[Any, Dataset]:
+    if method == ON_IMAGENET:
+        return classifiers(transfer=True), imagenet_val(rows)
+    root = data_folder() / "coco"
+    return yolo(), CocoImages(root / "images" / "val2017", root / "instances_val2017.json", masks=True, rows=rows)
+
+
+def _measured(method: str, quality: int, out: Path, tasks: Any, pictures: Dataset, view: str) -> RateCurve:
+    """The point of one rate; what other processes have measured is not measured again."""
+    records = out / "records" / f"{method}-q{quality}.jsonl"
+    records.parent.mkdir(parents=True, exist_ok=True)
+    result = icmh.evaluate(
+        _trained(method, quality, out), tasks, pictures, views=(view,) if view else (), name=method,
+        label=f"q{quality}", resume=records,
+    )  # fmt: skip
+    print(result)
+    return result.curve
+
+
+def report(out: Path) -> None:
+    """Compare every measured method with the base codec: JSON, plots, and Markdown tables on standard output."""
+    curves = [RateCurve.load(out / f"{name}.json") for name in ORDER if (out / f"{name}.json").is_file()]
+    compared = {metric: [compare(curves[0], curve, metric) for curve in curves[1:]] for metric in METRICS}
+    columns = ("bpp", "bpp-with-header", "psnr-rgb", *METRICS)
+    results = {
+        "images": len(curves[0].images),
+        "points": {c.name: {column: c.values(column).tolist() for column in columns} for c in curves},
+        "comparisons": {metric: [each.to_dict() for each in rows] for metric, rows in compared.items()},
+    }
+    (RESULTS / "detection.json").write_text(json.dumps(results, indent=1) + "\n")
+    for metric in METRICS:
+        plot_curves(curves, metric, RESULTS / f"detection-{metric}.png", comparisons=compared[metric])
+    print(
+        "| method | bpp | box AP | mask AP | BD-rate at equal box AP | box AP at equal rate | BD-rate at equal mask AP |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for index, curve in enumerate(curves):
+        scores = [" / ".join(f"{100 * value:.1f}" for value in curve.values(metric)) for metric in METRICS]
+        cells = [curve.name, " / ".join(f"{value:.3f}" for value in curve.values("bpp")), *scores]
+        if index:
+            box, mask = (compared[metric][index - 1] for metric in METRICS)
+            cells += [box.rate.text("%"), box.quality.text("points", 100), mask.rate.text("%")]
+        print("|", " | ".join(cells), "|")
+
+
+def main() -> None:
+    """Run one stage."""
+    parser = stages(__doc__, "runs/detection", threads=1)
+    parser.add_argument("--only", nargs="*", default=list(STEPS), help="methods; measuring knows more, see above")
+    parser.add_argument("--rate", nargs="*", type=int, default=[1, 2, 3, 4], help="only these, for several processes")
+    parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
+    args = read_options(parser)
+    if args.stage == "report":
+        report(args.out)
+    for method in args.only if args.stage != "report" else ():
+        if args.stage == "train":
+            train(method, args.rate, args.out)
+        else:
+            measure(method, args.rate, args.out, args.every)
+
+
+if __name__ == "__main__":
+    main()

@@ -176,9 +176,7 @@ def report(out: Path) -> None:
     (RESULTS / "detection.json").write_text(json.dumps(results, indent=1) + "\n")
     for metric in METRICS:
         plot_curves(curves, metric, RESULTS / f"detection-{metric}.png", comparisons=compared[metric])
-    print(
-        "| method | bpp | box AP | mask AP | BD-rate at equal box AP | box AP at equal rate | BD-rate at equal mask AP |"
-    )
+    print("| method | bpp | box AP | mask AP | BD-rate, equal box AP | box AP, equal rate | BD-rate, equal mask AP |")
     print("|---|---|---|---|---|---|---|")
     for index, curve in enumerate(curves):
         scores = [" / ".join(f"{100 * value:.1f}" for value in curve.values(metric)) for metric in METRICS]

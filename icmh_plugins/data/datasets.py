@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from icmh_plugins.data.images import IMAGE_SUFFIXES, read_image
+from icmh_plugins.data.mistakes import refuse_mistakes
 from icmh_plugins.errors import DataError
 
 Transform = Callable[[Tensor, np.random.Generator], Tensor]
@@ -119,9 +120,7 @@ class LabelledImages(ImageFiles):
             "files that do not exist": [n for (n, _), path in zip(rows, paths, strict=True) if not path.is_file()],
             "files listed twice": [n for n, times in Counter(n for n, _ in rows).items() if times > 1],
         }
-        report = "; ".join(f"{len(m)} {what} ({', '.join(m[:3])})" for what, m in mistakes.items() if m)
-        if report:
-            raise DataError(f"{str(table)!r} has {report}; mend the table")
+        refuse_mistakes(table, mistakes, "mend the table")
         super().__init__(paths, [name for name, _ in rows], [int(label) for _, label in rows], transform, seed)
 
 

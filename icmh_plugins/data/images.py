@@ -15,6 +15,10 @@ from icmh_plugins.errors import DataError
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"})
 """File endings that a folder of pictures is searched for (in lower case)."""
 
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises on damaged files, and on files that are no pictures."""
+
+_ORIENTATION = 0x0112  # EXIF tag; values from 5 on exchange height and width
 _LOSSLESS = {".png": {}, ".bmp": {}, ".ppm": {}, ".tif": {}, ".tiff": {}, ".webp": {"lossless": True}}
 _LOGGER = logging.getLogger(__name__)
 
@@ -42,11 +46,19 @@ def read_image(path: str | Path) -> Tensor:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{str(path)!r} cannot be read as a picture ({error}); replace the file or take it out of the data"
         ) from error
     return to_tensor(image, str(path))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture as `read_image` gives them, from its header; raises one of `UNREADABLE`."""
+    with Image.open(path) as file:
+        width, height = file.size
+        turned = "exif" in file.info and file.getexif().get(_ORIENTATION, 1) >= 5  # else PNGs would be decoded
+    return (width, height) if turned else (height, width)
 
 
 def write_image(path: str | Path, image: Tensor) -> None:

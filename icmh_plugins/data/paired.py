@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch.utils.data import Dataset
 
 from icmh_plugins.data.datasets import Sample, Transform
-from icmh_plugins.data.images import IMAGE_SUFFIXES, read_image
+from icmh_plugins.data.images import IMAGE_SUFFIXES, UNREADABLE, image_size, read_image
 from icmh_plugins.errors import DataError, suggest
 
 LQ, GT = "LQ", "GT"
 """DA-CLIP's names of the two folders of a word."""
-
-_ORIENTATION = 0x0112  # EXIF tag; values from 5 on exchange height and width
 
 
 @dataclass(frozen=True)
@@ -138,16 +135,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _mistake(pair: Pair) -> str:
     """What is wrong with a pair, "" if nothing is."""
     try:
-        sizes = _size(pair.degraded), _size(pair.clean)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        sizes = image_size(pair.degraded), image_size(pair.clean)
+    except UNREADABLE as error:
         return f"{pair.name!r} ({error})"
-    (w1, h1), (w2, h2) = sizes
+    (h1, w1), (h2, w2) = sizes
     return "" if sizes[0] == sizes[1] else f"{pair.name!r} is {w1}x{h1} degraded and {w2}x{h2} clean"
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height as `read_image` gives them, from the header."""
-    with Image.open(path) as file:
-        width, height = file.size
-        turned = "exif" in file.info and file.getexif().get(_ORIENTATION, 1) >= 5  # else PNGs would be decoded
-    return (height, width) if turned else (width, height)

@@ -27,11 +27,17 @@ def ensure_installed() -> None:
 
 
 def decode(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
-    """A mask (H, W), bool."""
+    """A mask (H, W), bool; polygons of fewer than three points enclose nothing.
+
+    pycocotools trusts what it gets: check the segmentation before (see `data.segmentations`).
+    """
     tools = require("pycocotools.mask", "masks of COCO annotations")
     codes = segmentation
     if not isinstance(segmentation, Mapping):
-        codes = tools.merge(tools.frPyObjects([list(map(float, part)) for part in segmentation], height, width))
+        polygons = [list(map(float, part)) for part in segmentation if len(part) >= 6]
+        if not polygons:
+            return np.zeros((height, width), bool)
+        codes = tools.merge(tools.frPyObjects(polygons, height, width))
     elif isinstance(segmentation["counts"], list):
         codes = tools.frPyObjects(dict(segmentation), height, width)
     return tools.decode(codes).astype(bool)

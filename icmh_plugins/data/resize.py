@@ -18,14 +18,18 @@ def resize_shorter_side(images: Tensor, size: int, interpolation: Interpolation 
         size: Shorter side of the result; images that have it already are returned as they are.
         interpolation: Kernel, as Pillow's of the same name.
     """
-    height, width = images.shape[-2:]
-    shorter = min(height, width)
-    if shorter == size:
+    shape = shape_at(*images.shape[-2:], size)
+    if shape == images.shape[-2:]:
         return images
-    shape = tuple(max(size, round(side * size / shorter)) for side in (height, width))
     batch = images.reshape(-1, *images.shape[-3:])
     resized = F.interpolate(batch, shape, mode=interpolation, antialias=True, align_corners=False)
     return resized.reshape(*images.shape[:-2], *shape)
+
+
+def shape_at(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width of a picture whose shorter side has become `size` pixels."""
+    shorter = min(height, width)
+    return max(size, round(height * size / shorter)), max(size, round(width * size / shorter))
 
 
 def centre_crop(images: Tensor, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""One door for all data: a folder, a table of labels, or any dataset; and the collation of samples into batches."""
+"""One door for all data: a folder, a table, COCO files or any dataset; and the collation of samples into batches."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from icmh_plugins.data.boxes import has_boxes
+from icmh_plugins.data.coco import CocoImages
 from icmh_plugins.data.datasets import ImageFiles, ImageFolder, LabelledImages, Sample, Transform
 from icmh_plugins.data.images import to_tensor
+from icmh_plugins.data.spelling import split_source
+from icmh_plugins.data.transforms import Crop
 from icmh_plugins.errors import DataError
 
 Source = str | Path | Dataset | Sequence
@@ -26,27 +30,35 @@ def open_data(source: Source, transform: Transform | None = None, seed: int = 0)
     """Make a dataset of samples.
 
     Args:
-        source: A folder of pictures, a ``.csv`` table of files and labels, or an indexable dataset of dicts with
-            "image", of (image, target) pairs, or of bare images. Its images may be float tensors (3, H, W) in
-            [0, 1] or Pillow images. Our own datasets are returned as they are (with `transform`, if given).
-        transform: Applied to every image; see `data.transforms`.
+        source: A folder of pictures, a ``.csv`` table of files and labels, COCO data written
+            ``coco:IMAGES_FOLDER,ANNOTATIONS.json`` (``coco-masks:`` for masks beside boxes), or an indexable dataset of
+            dicts with "image", of (image, target) pairs, or of bare images. Its images may be float tensors (3, H, W)
+            in [0, 1] or Pillow images. Our own datasets are returned as they are (with `transform`, if given).
+        transform: Applied to every image, and to boxes and masks with it; see `data.transforms`.
         seed: Of its randomness.
 
     Raises:
-        DataError: The source is of another kind, missing or empty.
+        DataError: The source is of another kind, missing, empty, or has mistakes that can be seen without reading all
+            pictures.
     """
-    if isinstance(source, ImageFiles | Wrapped):
-        return source if transform is None else Wrapped(source, transform, seed)
     if isinstance(source, str | Path):
-        path = Path(source)
-        if path.suffix.lower() == ".csv":
-            return LabelledImages(path, transform, seed)
-        return ImageFolder(path, transform, seed)
+        return _open_path(source, transform, seed)
+    if isinstance(source, ImageFiles | Wrapped | CocoImages):
+        return source if transform is None else Wrapped(source, transform, seed)
     if not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
         raise DataError(f"data must be a folder, a .csv table or an indexable dataset, got {type(source).__name__}")
     if not len(source):
         raise DataError("the dataset is empty")
     return Wrapped(source, transform, seed)
+
+
+def _open_path(source: str | Path, transform: Transform | None, seed: int) -> Dataset[Sample]:
+    kind, paths = split_source(source)
+    if kind == "folder":
+        return ImageFolder(*paths, transform, seed)
+    if kind == "table":
+        return LabelledImages(*paths, transform, seed)
+    return open_data(CocoImages(*paths, masks=kind == "coco-masks"), transform, seed)
 
 
 class Wrapped(Dataset[Sample]):
@@ -62,11 +74,9 @@ class Wrapped(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         index = range(len(self))[index]
         sample = _as_sample(self.dataset[index], index)
-        if self.transform is not None:
-            key = [self.seed, self.epoch, index]
-            pictures = {name: sample[name] for name in PICTURES if name in sample}
-            sample |= {n: self.transform(picture, np.random.default_rng(key)) for n, picture in pictures.items()}
-        return sample
+        if self.transform is None:
+            return sample
+        return _transformed(sample, self.transform, [self.seed, self.epoch, index])
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose random crops are drawn, here and in the dataset (or what a `Subset` of it wraps)."""
@@ -100,6 +110,19 @@ def _join(key: str, values: list[Any]) -> Any:
     if key == "target" and all(isinstance(v, int) for v in values):
         return torch.tensor(values)
     return values
+
+
+def _transformed(sample: Sample, transform: Transform, key: Sequence[int]) -> Sample:
+    """The sample with its pictures transformed alike, by equal random numbers, and the objects in them with them."""
+    pictures = {name: sample[name] for name in PICTURES if name in sample}
+    changed = {name: transform(picture, np.random.default_rng(key)) for name, picture in pictures.items()}
+    if has_boxes(target := sample.get("target")):
+        if not isinstance(transform, Crop):
+            raise DataError(f"{transform!r} cannot move boxes with their picture; use a crop of data.transforms")
+        height, width = sample["image"].shape[-2:]
+        window = transform.window(height, width, np.random.default_rng(key))
+        changed["target"] = window.of_target(target, (height, width))
+    return sample | changed
 
 
 def _as_sample(value: Any, index: int) -> Sample:

@@ -1,18 +1,68 @@
-"""Crops of training and test pictures: small picklable callables ``(image, rng) -> image``."""
+"""Crops of training and test pictures: small picklable callables ``(image, rng) -> image``.
+
+Each can also say which `Window` of a picture it takes, so that objects in the picture are cropped alike.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from icmh_plugins.data.resize import centre_crop, resize_shorter_side
+from icmh_plugins.data.boxes import Target, crop_target, mirror_target, resize_target
+from icmh_plugins.data.resize import resize_shorter_side, shape_at
 from icmh_plugins.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
-class RandomCrop:
+class Window:
+    """What a crop takes of one picture, which is resized first and mirrored last.
+
+    Attributes:
+        resized: Height and width to cut from.
+        top: First row.
+        left: First column.
+        height: Number of rows.
+        width: Number of columns.
+        mirrored: Whether it is mirrored left to right.
+    """
+
+    resized: tuple[int, int]
+    top: int
+    left: int
+    height: int
+    width: int
+    mirrored: bool = False
+
+    def of_image(self, image: Tensor) -> Tensor:
+        """The window of the picture (3, H, W), clipped to [0, 1] where resizing left that."""
+        image = resize_shorter_side(image, min(self.resized)).clamp(0, 1)
+        image = image[:, self.top : self.top + self.height, self.left : self.left + self.width]
+        return image.flip(-1) if self.mirrored else image
+
+    def of_target(self, target: Target, size: tuple[int, int]) -> dict[str, Any]:
+        """The objects of a picture of `size` (H, W) that are visible in the window; see `data.boxes`."""
+        target = resize_target(target, size, self.resized)
+        target = crop_target(target, self.top, self.left, self.height, self.width)
+        return mirror_target(target, self.width) if self.mirrored else target
+
+
+class Crop:
+    """Base of the crops: `window` says all."""
+
+    def window(self, height: int, width: int, rng: np.random.Generator | None = None) -> Window:
+        """The window of a picture of that size."""
+        raise NotImplementedError(f"{type(self).__name__} must define window(height, width, rng)")
+
+    def __call__(self, image: Tensor, rng: np.random.Generator | None = None) -> Tensor:
+        """Crop an image (3, H, W)."""
+        return self.window(*image.shape[-2:], rng).of_image(image)
+
+
+@dataclass(frozen=True)
+class RandomCrop(Crop):
     """A random square, mirrored half of the time.
 
     Attributes:
@@ -29,17 +79,16 @@ class RandomCrop:
     def __post_init__(self) -> None:
         _check_sizes(self.size, self.resize)
 
-    def __call__(self, image: Tensor, rng: np.random.Generator) -> Tensor:
-        """Crop an image (3, H, W) to (3, size, size)."""
-        image = _at_least(image, self.size, self.resize)
-        top = int(rng.integers(image.shape[-2] - self.size + 1))
-        left = int(rng.integers(image.shape[-1] - self.size + 1))
-        image = image[:, top : top + self.size, left : left + self.size]
-        return image.flip(-1) if self.flip and rng.random() < 0.5 else image
+    def window(self, height: int, width: int, rng: np.random.Generator | None = None) -> Window:
+        """Draw the square; without a generator, from fresh entropy."""
+        rng = rng or np.random.default_rng()
+        rows, columns = shape = _at_least(height, width, self.size, self.resize)
+        top, left = int(rng.integers(rows - self.size + 1)), int(rng.integers(columns - self.size + 1))
+        return Window(shape, top, left, self.size, self.size, mirrored=self.flip and rng.random() < 0.5)
 
 
 @dataclass(frozen=True)
-class CenterCrop:
+class CenterCrop(Crop):
     """The square in the middle.
 
     Attributes:
@@ -53,13 +102,14 @@ class CenterCrop:
     def __post_init__(self) -> None:
         _check_sizes(self.size, self.resize)
 
-    def __call__(self, image: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """Crop an image (3, H, W) to (3, size, size)."""
-        return centre_crop(_at_least(image, self.size, self.resize), self.size, self.size)
+    def window(self, height: int, width: int, rng: np.random.Generator | None = None) -> Window:
+        """The square; nothing is random."""
+        rows, columns = shape = _at_least(height, width, self.size, self.resize)
+        return Window(shape, (rows - self.size) // 2, (columns - self.size) // 2, self.size, self.size)
 
 
 @dataclass(frozen=True)
-class CropBox:
+class CropBox(Crop):
     """One fixed rectangle, in Pillow's order; right and bottom are the first column and row left out."""
 
     left: int
@@ -71,16 +121,15 @@ class CropBox:
         if not (0 <= self.left < self.right and 0 <= self.top < self.bottom):
             raise ConfigError(f"{self} has no area or a negative corner")
 
-    def __call__(self, image: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """Cut the rectangle out of an image (3, H, W).
+    def window(self, height: int, width: int, rng: np.random.Generator | None = None) -> Window:
+        """The rectangle.
 
         Raises:
             DataError: The image is too small for it.
         """
-        height, width = image.shape[-2:]
         if self.right > width or self.bottom > height:
             raise DataError(f"{self} does not fit an image {width} wide and {height} high")
-        return image[:, self.top : self.bottom, self.left : self.right]
+        return Window((height, width), self.top, self.left, self.bottom - self.top, self.right - self.left)
 
 
 def _check_sizes(size: int, resize: int | None) -> None:
@@ -88,6 +137,5 @@ def _check_sizes(size: int, resize: int | None) -> None:
         raise ConfigError(f"a crop of {size} does not fit pictures whose shorter side is resized to {resize}")
 
 
-def _at_least(image: Tensor, size: int, resize: int | None) -> Tensor:
-    shorter = resize or max(size, min(image.shape[-2:]))
-    return resize_shorter_side(image, shorter).clamp(0, 1)
+def _at_least(height: int, width: int, size: int, resize: int | None) -> tuple[int, int]:
+    return shape_at(height, width, resize or max(size, min(height, width)))

@@ -54,8 +54,8 @@ def read_coco(path: Path, masks: bool = False) -> CocoFile:
     refuse_mistakes(
         path,
         {
-            "image ids twice": _twice(content["images"]),
-            "category ids twice": _twice(content["categories"]),
+            "ids of images given twice": _twice(content["images"]),
+            "ids of categories given twice": _twice(content["categories"]),
             "annotations of images that are not listed": _unknown(named, "image_id", images),
             "annotations of categories that are not listed": _unknown(named, "category_id", categories),
         },

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from icmh_plugins.data.coco import CocoImages
 from icmh_plugins.errors import ConfigError, DataError, MissingDependencyError
 from icmh_plugins.tasks.create import create_task
 from icmh_plugins.tasks.detectors import COCO_IDS
@@ -233,3 +236,66 @@ def _zoo():
     from pathlib import Path
 
     return Path(detectron2.__file__).parent / "model_zoo" / "configs"
+
+
+@needs_detectron2
+def test_scores_agree_with_detectron2s_own_evaluator(tmp_path):
+    from detectron2.data import DatasetCatalog
+    from detectron2.data.datasets import register_coco_instances
+    from detectron2.evaluation import COCOEvaluator
+
+    # So that the scores of random weights differ.
+    task = build(network_options={"MODEL.PIXEL_STD": [100.0] * 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0})
+    annotations = []
+    noise = np.random.default_rng(0)
+    for index in range(4):
+        pixels = noise.integers(0, 256, (96 + 8 * index, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        found = task.predict(torch.tensor(pixels).permute(2, 0, 1)[None] / 255)[0]
+        chosen = noise.permutation(len(found["labels"]))[: 3 * index]  # none in the first picture
+        annotations += [_annotation(index, found, i, noise, crowd=n == 1) for n, i in enumerate(chosen)]
+    content = {
+        "info": {},
+        "images": [{"id": i, "file_name": f"{i}.png", "height": 96 + 8 * i, "width": 120} for i in range(4)],
+        "categories": [{"id": i, "name": f"category {i}"} for i in COCO_IDS],
+        "annotations": [{**each, "id": number} for number, each in enumerate(annotations, 1)],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+
+    name = f"synthetic-{tmp_path.name}"
+    register_coco_instances(name, {}, str(tmp_path / "instances.json"), str(tmp_path))
+    DatasetCatalog.get(name)  # which also notes the ids of its categories
+    evaluator = COCOEvaluator(name, ("bbox", "segm"), distributed=False, use_fast_impl=False)
+    evaluator.reset()
+    metric = task.metrics()
+    for index, sample in enumerate(CocoImages(tmp_path, tmp_path / "instances.json", masks=True)):
+        image, (height, width) = sample["image"], sample["image"].shape[-2:]
+        seen = task.network.resized(image, task.network.input_size(height, width))
+        inputs = [{"image": 255 * seen.flip(0), "height": height, "width": width, "image_id": index}]
+        with torch.no_grad():
+            evaluator.process(inputs, task.network.network(inputs))
+        metric.update(task.predict(image[None]), {"image": image[None], "target": [sample["target"]]})
+    ours, theirs = metric.compute(), evaluator.evaluate()
+    assert 0.05 < ours["box-AP"] < 0.95
+    assert 0.05 < ours["mask-AP"] < 0.95
+    for kind, key in (("box", "bbox"), ("mask", "segm")):
+        for suffix in ("AP", "AP50", "AP75", "APs", "APm", "APl"):
+            assert ours[f"{kind}-{suffix}"] * 100 == pytest.approx(theirs[key][suffix], abs=1e-6, nan_ok=True)
+
+
+def _annotation(index, found, i, noise, crowd):
+    """A true object near detection `i`, some pixels off."""
+    from pycocotools import mask as tools
+
+    left, top, right, bottom = found["boxes"][i].tolist()
+    shift = noise.uniform(0, 3, 2)
+    mask = np.roll(found["masks"][i].numpy(), int(shift[1]), 0)
+    code = tools.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "image_id": index,
+        "category_id": int(found["labels"][i]),
+        "bbox": [left, top, right - left - shift[0], bottom - top - shift[1]],
+        "area": float(mask.sum()),
+        "segmentation": {"size": list(mask.shape), "counts": code["counts"].decode()},
+        "iscrowd": int(crowd),
+    }

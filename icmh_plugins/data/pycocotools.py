@@ -18,12 +18,12 @@ Segmentation = Sequence[Sequence[float]] | Mapping[str, Any]
 
 
 def ensure_installed() -> None:
-    """Raise before work begins that needs masks.
+    """Raise before work begins that needs masks or average precision.
 
     Raises:
         MissingDependencyError: pycocotools is not installed.
     """
-    require("pycocotools.mask", "masks of COCO annotations")
+    require("pycocotools.mask", "work with COCO's masks or average precision")
 
 
 def decode(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
@@ -54,7 +54,8 @@ def matched(images: Sequence[Mapping[str, Any]], categories: Sequence[int], iou_
     """A COCOeval that has matched the detections of `images` with their truths.
 
     Args:
-        images: For each "size" [H, W], "truths" and "detections" as in COCO's annotation and result files, without ids.
+        images: For each "truths" and "detections" as in COCO's annotation and result files, without ids, and with masks
+            run-length encoded.
         categories: The ids that count.
         iou_type: Boxes or masks.
     """
@@ -66,7 +67,7 @@ def matched(images: Sequence[Mapping[str, Any]], categories: Sequence[int], iou_
         sides = [COCO(), COCO()]
         for side, key in zip(sides, ("truths", "detections"), strict=True):
             side.dataset = {
-                "images": [{"id": i, "height": e["size"][0], "width": e["size"][1]} for i, e in enumerate(images, 1)],
+                "images": [{"id": i, "height": 0, "width": 0} for i in range(1, len(images) + 1)],  # for polygons only
                 "categories": [{"id": category} for category in categories],
                 "annotations": _numbered(images, key, iou_type),
             }

@@ -2,7 +2,7 @@
 
 COCOeval matches detections with truths picture by picture; only the accumulation knows how often a picture stands in
 the set. So here that accumulation is done with weights, for many resamples at once. On repeated pictures it gives what
-COCOeval gives, up to the order of detections of equal score.
+COCOeval gives, up to the order of detections of equal score within a picture.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-_CHUNK = 250  # resamples at a time: bounds memory
+_CHUNK = 128  # resamples at a time: bounds memory
 
 
 def resampled(evaluation: Any, counts: np.ndarray) -> list[np.ndarray]:
@@ -21,7 +21,8 @@ def resampled(evaluation: Any, counts: np.ndarray) -> list[np.ndarray]:
         evaluation: A COCOeval after `evaluate`.
         counts: (N, R), how often each picture, in the order of its id, stands in each resample.
     """
-    parts = [_chunk(evaluation, counts[:, start : start + _CHUNK]) for start in range(0, counts.shape[1], _CHUNK)]
+    starts = range(0, counts.shape[1], _CHUNK)
+    parts = [_chunk(evaluation, counts[:, start : start + _CHUNK].astype(float)) for start in starts]
     return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
@@ -48,36 +49,40 @@ def _category(matches: list[Any], counts: np.ndarray, settings: Any) -> tuple[np
     """Mean precision (overlaps, R) over recalls of one category and area, and its number of objects (R,)."""
     overlaps, resamples = len(settings.iouThrs), counts.shape[1]
     rows = [row for row, match in enumerate(matches) if match is not None]
-    precision = np.zeros((overlaps, resamples))
-    if not rows:
-        return precision, np.zeros(resamples)
+    precision, objects = np.zeros((overlaps, resamples)), np.zeros(resamples)
     kept = [matches[row] for row in rows]
-    objects = np.array([np.count_nonzero(match["gtIgnore"] == 0) for match in kept]) @ counts[rows]
-    most = settings.maxDets[-1]
-    scores = np.concatenate([match["dtScores"][:most] for match in kept])
-    order = np.argsort(-scores, kind="mergesort")
-    weights = np.repeat(counts[rows], [len(match["dtScores"][:most]) for match in kept], axis=0)[order]
-    hit = np.concatenate([match["dtMatches"][:, :most] for match in kept], 1)[:, order] > 0
-    counted = ~np.concatenate([match["dtIgnore"][:, :most] for match in kept], 1)[:, order].astype(bool)
+    if rows:
+        objects = np.array([np.count_nonzero(match["gtIgnore"] == 0) for match in kept]) @ counts[rows]
+    if not objects.any():
+        return precision, objects
+    order = np.argsort(-np.concatenate([match["dtScores"] for match in kept]), kind="mergesort")
+    weights = counts[np.repeat(rows, [len(match["dtScores"]) for match in kept])[order]]
+    hit = np.concatenate([match["dtMatches"] for match in kept], 1)[:, order] > 0
+    counted = ~np.concatenate([match["dtIgnore"] for match in kept], 1)[:, order].astype(bool)
     for overlap in range(overlaps):
-        true, false = hit[overlap] & counted[overlap], ~hit[overlap] & counted[overlap]
-        precision[overlap] = _mean_precision(true, false, weights, objects, settings.recThrs)
+        taken = counted[overlap]
+        precision[overlap] = _mean_precision(hit[overlap, taken], weights[taken], objects, settings.recThrs)
     return np.where(objects > 0, precision, 0.0), objects
 
 
-def _mean_precision(
-    true: np.ndarray, false: np.ndarray, weights: np.ndarray, objects: np.ndarray, recalls: np.ndarray
-) -> np.ndarray:
-    """Mean over `recalls` of the interpolated precision (R,); recall only grows at true positives, so they suffice."""
-    rows = np.flatnonzero(true)
+def _mean_precision(hit: np.ndarray, weights: np.ndarray, objects: np.ndarray, recalls: np.ndarray) -> np.ndarray:
+    """Mean over `recalls` of the interpolated precision (R,).
+
+    Recall grows at hits only: each answers for the recalls that it is the first to reach, with the best precision from
+    there on.
+
+    Args:
+        hit: (D,) by falling score, which of the detections that count found an object.
+        weights: (D, R), how often each stands in each resample.
+        objects: (R,).
+        recalls: (101,).
+    """
+    rows = np.flatnonzero(hit)
     if not rows.size:
-        return np.zeros(weights.shape[1])
-    hits = np.cumsum(weights[rows], 0)
-    misses = np.cumsum(weights * false[:, None], 0)[rows]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.nan_to_num(hits / (hits + misses + np.spacing(1)))
-        recall = np.nan_to_num(hits / objects)
-    best = np.maximum.accumulate(precision[::-1], 0)[::-1]
-    best = np.concatenate([best, np.zeros((1, best.shape[1]))])  # recalls that are never reached
-    reached = (recall[:, None, :] < recalls[None, :, None]).sum(0)
-    return np.take_along_axis(best, reached, 0).mean(0)
+        return np.zeros(len(objects))
+    found = weights[rows].cumsum(0)
+    seen = weights[: rows[-1] + 1].cumsum(0)[rows]
+    best = np.maximum.accumulate((found / (seen + np.spacing(1)))[::-1])[::-1]
+    recall = np.divide(found, objects, out=np.zeros_like(found), where=objects > 0)
+    reached = recalls.searchsorted(recall, side="right")
+    return (np.diff(reached, axis=0, prepend=0) * best).sum(0) / len(recalls)

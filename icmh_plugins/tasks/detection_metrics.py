@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import torch
 
-from icmh_plugins.data.pycocotools import IouType, matched, run_lengths, summary
-from icmh_plugins.errors import DataError
+from icmh_plugins.data.pycocotools import IouType, ensure_installed, matched, run_lengths, summary
+from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.tasks.average_precision import resampled
 from icmh_plugins.tasks.base import Batch
 
@@ -21,18 +22,25 @@ class CocoAP:
 
     "AP" is the mean over the overlaps 0.50 to 0.95 and over categories, "AP50" and "AP75" at one overlap, "APs", "APm",
     "APl" of small, medium and large objects; names begin with "box-" or "mask-". NaN where there are no objects.
+    Pictures are taken in the order of their ids, which decides between detections of equal score.
     """
 
-    def __init__(self, iou_type: IouType = "bbox", categories: Sequence[int] | None = None) -> None:
+    def __init__(self, iou_type: IouType = "bbox", categories: Collection[int] | None = None) -> None:
         """An empty accumulator.
 
         Args:
             iou_type: Compare boxes or masks.
             categories: Category ids that predictions may have; None takes all that occur.
+
+        Raises:
+            ConfigError: Another `iou_type`.
+            MissingDependencyError: pycocotools is not installed.
         """
+        ensure_installed()
+        if iou_type not in _PREFIX:
+            raise ConfigError(f"CocoAP compares 'bbox' or 'segm', got {iou_type!r}")
         self.iou_type, self.categories = iou_type, None if categories is None else sorted(categories)
-        self._images: list[dict[str, Any]] = []
-        self._last = 0
+        self.reset()
 
     def update(self, prediction: Sequence[Mapping[str, Any]], batch: Batch) -> None:
         """Add pictures.
@@ -40,58 +48,85 @@ class CocoAP:
         Args:
             prediction: For each "boxes" (n, 4) xyxy pixels, "labels" (n,) of category ids, "scores" (n,) and for masks
                 "masks" (n, H, W) bool.
-            batch: "target": for each "boxes", "labels", and where known "iscrowd", "area"; "masks" for masks.
+            batch: "target": for each "boxes", "labels", and where known "image_id", "iscrowd", "area"; "masks" for
+                masks.
 
         Raises:
-            DataError: No annotations or masks, or a category that is not among `categories`.
+            DataError: No annotations, or of another number of pictures; predictions that are not finite, or of a
+                category that is not among `categories`; masks missing or of another size than the annotated ones.
         """
         targets = batch.get("target")
-        if targets is None:
-            raise DataError("average precision needs annotated pictures, and the data has none")
-        added = [self._image(p, t, batch, i) for i, (p, t) in enumerate(zip(prediction, targets, strict=True))]
-        self._images += added
-        self._last = len(added)
+        if targets is None or len(targets) != len(prediction):
+            found = "no annotations" if targets is None else f"annotations of {len(targets)} pictures"
+            raise DataError(f"average precision needs annotated pictures: {found} for {len(prediction)} predictions")
+        added: list[dict[str, Any]] = []
+        for found, target in zip(prediction, targets, strict=True):
+            image_id = int(target.get("image_id", len(self._images) + len(added)))
+            added.append({"image_id": image_id, **self._image(found, target, image_id)})
+        self.restore(added)
 
     def compute(self, indices: Sequence[int] | None = None) -> dict[str, float]:
         """Values by name over all pictures, or over those at `indices`."""
-        images = self._images if indices is None else [self._images[index] for index in indices]
+        if indices is None:
+            return self._named(summary(self._evaluation()))
+        images = sorted((self._images[index] for index in indices), key=_id)
         return self._named(summary(matched(images, self._categories(), self.iou_type)))
 
     def resample(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Values (R,) by name on resamples, from one matching; see `SetMetric`."""
-        return self._named(resampled(matched(self._images, self._categories(), self.iou_type), counts))
+        order = sorted(range(len(self._images)), key=lambda row: _id(self._images[row]))
+        return self._named(resampled(self._evaluation(), counts[order]))
 
     def scores(self) -> dict[str, np.ndarray]:
         """Nothing: average precision is no mean over pictures."""
         return {}
 
     def evidence(self) -> list[dict[str, Any]]:
-        """The pictures of the last update, ready for JSON."""
+        """The pictures of the last update, ready for JSON: "truths" and "detections" as in COCO's files."""
         return self._images[len(self._images) - self._last :]
 
     def restore(self, evidence: Sequence[Mapping[str, Any]]) -> None:
         """Add what `evidence` gave."""
         self._images += [dict(image) for image in evidence]
-        self._last = len(evidence)
+        self._last, self._matched = len(evidence), None
 
     def reset(self) -> None:
         """Forget everything."""
-        self._images, self._last = [], 0
+        self._images: list[dict[str, Any]] = []
+        self._last = 0
+        self._matched: Any = None
 
-    def _image(self, found: Mapping[str, Any], target: Mapping[str, Any], batch: Batch, index: int) -> dict[str, Any]:
-        unknown = set(found["labels"].tolist()) - set(self.categories or found["labels"].tolist())
-        if unknown:
-            raise DataError(f"the detector gives the categories {sorted(unknown)}, which the annotations do not have")
+    def _evaluation(self) -> Any:
+        """The COCOeval of all pictures, matched once."""
+        if self._matched is None:
+            self._matched = matched(sorted(self._images, key=_id), self._categories(), self.iou_type)
+        return self._matched
+
+    def _image(self, found: Mapping[str, Any], target: Mapping[str, Any], image_id: int) -> dict[str, Any]:
         masks = self.iou_type == "segm"
-        if masks and not ("masks" in target and "masks" in found):
-            raise DataError("average precision of masks needs masks on both sides; open annotations with masks=True")
+        self._check(found, image_id)
+        if masks:
+            _check_masks(found, target, image_id)
         truths = list(_entries(target, masks))
         for entry, crowd, area in zip(truths, *_crowds_and_areas(target), strict=True):
             entry |= {"iscrowd": int(crowd), "area": float(area)}
         detections = list(_entries(found, masks))
         for entry, score in zip(detections, found["scores"].tolist(), strict=True):
             entry["score"] = score
-        return {"size": list(batch["image"][index].shape[-2:]), "truths": truths, "detections": detections}
+        return {"truths": truths, "detections": detections}
+
+    def _check(self, found: Mapping[str, Any], image_id: int) -> None:
+        unknown = set() if self.categories is None else set(found["labels"].tolist()) - set(self.categories)
+        if unknown:
+            raise DataError(
+                f"image {image_id}: the detector gives the categories {sorted(unknown)}, which the annotations do not "
+                "have; say which id each of its labels has, or leave these predictions out"
+            )
+        for name in ("boxes", "scores"):
+            if not torch.isfinite(found[name]).all():
+                raise DataError(
+                    f"image {image_id}: {name} of detections are NaN or infinite; check the decoded picture"
+                )
 
     def _categories(self) -> list[int]:
         if self.categories is not None:
@@ -101,6 +136,21 @@ class CocoAP:
 
     def _named(self, values: Sequence[Any]) -> dict[str, Any]:
         return {_PREFIX[self.iou_type] + name: value for name, value in zip(NAMES, values, strict=True)}
+
+
+def _id(image: Mapping[str, Any]) -> int:
+    return image["image_id"]
+
+
+def _check_masks(found: Mapping[str, Any], target: Mapping[str, Any], image_id: int) -> None:
+    if not ("masks" in target and "masks" in found):
+        raise DataError("average precision of masks needs masks on both sides; open annotations with masks=True")
+    sizes = [tuple(side["masks"].shape[1:]) for side in (found, target)]
+    if sizes[0] != sizes[1]:
+        raise DataError(
+            f"image {image_id}: masks of detections are {sizes[0]}, those of annotations {sizes[1]}; "
+            "resize them to the annotated picture"
+        )
 
 
 def _entries(objects: Mapping[str, Any], masks: bool) -> Iterator[dict[str, Any]]:

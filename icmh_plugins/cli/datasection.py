@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from icmh_plugins._config import FrozenConfig
+from icmh_plugins.data.spelling import split_source
 from icmh_plugins.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ class DataSection(FrozenConfig):
     """Pictures to train on or to measure. A plain string in a run file is its `source`.
 
     Attributes:
-        source: What `data.sources.open_data` takes as a string: an image folder, a CSV of labels.
+        source: What `data.sources.open_data` takes as a string: an image folder, a CSV of labels, or
+            ``coco:IMAGES_FOLDER,ANNOTATIONS.json`` (``coco-masks:`` with masks).
         degrade: Degradations to make pairs with, by DA-CLIP's words, with their options.
         clean_share: Chance that a picture is not degraded.
         clean: Folder of the ideal pictures, where `source` has the degraded ones by the same names.
@@ -56,8 +58,10 @@ class DataSection(FrozenConfig):
         Raises:
             DataError: A path does not exist.
         """
-        for name, path in ((key, self.source), (f"{key}.clean", self.clean)):
-            if path is not None and not Path(path).exists():
+        named = [(key, path) for path in split_source(self.source)[1]]
+        named += [(f"{key}.clean", Path(self.clean))] if self.clean else []
+        for name, path in named:
+            if not path.exists():
                 raise DataError(f"{name}: {path} does not exist. Remedy: paths are relative to the current folder")
 
     def open(self, transform: Transform | None = None, seed: int = 0) -> Any:

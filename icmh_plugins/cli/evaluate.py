@@ -25,7 +25,10 @@ _SEED = 1  # of degradations; training starts from 0
 
 def evaluate(
     codec: Codec,
-    data: Annotated[Path, typer.Option("--data", help="Folder of pictures, or a CSV of files and labels.")],
+    data: Annotated[
+        str,
+        typer.Option("--data", help="Folder of pictures, CSV of files and labels, or 'coco:FOLDER,ANNOTATIONS.json'."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Result file (JSON, read by CompressAI's plot too).")],
     checkpoint: Checkpoint = None,
     adapter: Adapters = None,
@@ -64,7 +67,7 @@ def evaluate(
     """Code every picture to a real stream, decode it, and measure rate, fidelity and the task."""
     refuse_clashes([output], force)
     options = _options(task_option or [])
-    section = {"source": str(data), "degrade": degrade or [], "clean": clean and str(clean)}
+    section = {"source": data, "degrade": degrade or [], "clean": clean and str(clean)}
     pictures = validate_config(DataSection, section, owner="what is measured").open(seed=_SEED)
     from icmh_plugins.evaluation.evaluate import evaluate as measure
 

@@ -84,14 +84,14 @@ class Scorer:
             )
 
     def prepare(self, sample: Mapping[str, Any], image: Tensor) -> list[Batch]:
-        """A batch of one image (1, 3, H, W) for each task, with what it needs of the uncompressed image."""
+        """A batch of one image (1, 3, H, W) for each task, with what its metrics need of the uncompressed image."""
         batch: dict[str, Any] = {"image": image}
         if "clean" in sample:
             batch["clean"] = sample["clean"].to(image.device)[None]
         target = sample.get("target")
         if target is not None:
             batch["target"] = torch.tensor([target], device=image.device) if isinstance(target, int) else [target]
-        return [task.prepare(batch) for _, task in self._tasks]
+        return [task.prepare(batch) if task.metrics_need_reference else batch for _, task in self._tasks]
 
     def score(
         self,

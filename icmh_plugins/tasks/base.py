@@ -85,6 +85,7 @@ class Task(nn.Module):
         higher_is_better: For each metric name, which direction is good.
         needs_targets: Metrics that cannot be computed without labels.
         live: Options that may be given as an `nn.Module`; those reach `__init__` by keyword, beside the config.
+        metrics_need_reference: Whether the metrics look at the batch's "reference".
         whole_pictures: Whether the distortion can judge pictures of several sizes, by the batch's "size".
         paper: Where the distortion comes from.
     """
@@ -93,6 +94,7 @@ class Task(nn.Module):
     higher_is_better: ClassVar[Mapping[str, bool]] = {}
     needs_targets: ClassVar[tuple[str, ...]] = ()
     live: ClassVar[tuple[str, ...]] = ()
+    metrics_need_reference: ClassVar[bool] = True
     whole_pictures: ClassVar[bool] = False
     paper: ClassVar[str] = ""
 

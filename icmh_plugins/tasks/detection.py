@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from icmh_plugins.data.boxes import resize_target
 from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.tasks.base import Batch, Metric, Task, TaskLoss, freeze
 from icmh_plugins.tasks.detection_config import DetectionConfig, InstanceSegmentationConfig
 from icmh_plugins.tasks.detection_metrics import CocoAP
 from icmh_plugins.tasks.detection_networks import make_detector
-from icmh_plugins.tasks.detection_targets import REMEDY, annotations, ids_of, resized, training_target
+from icmh_plugins.tasks.detection_targets import REMEDY, annotations, ids_of, training_target
 from icmh_plugins.tasks.detectors import Detections
 from icmh_plugins.tasks.distances import feature_distances
 from icmh_plugins.tasks.joint_metric import JointMetric
@@ -45,6 +46,7 @@ class Detection(Task):
     higher_is_better: ClassVar = _names("box")
     needs_targets: ClassVar = tuple(higher_is_better)
     live: ClassVar = ("network",)
+    metrics_need_reference: ClassVar = False
     whole_pictures: ClassVar = True
     paper: ClassVar = "Li et al., Adapt-ICMH, ECCV 2024 (arXiv:2407.09853); Zhu et al., ICIP 2024"
 
@@ -106,8 +108,8 @@ class Detection(Task):
         seen = [self._resized(picture) for picture in pictures]
         if self.config.loss == "labels":
             targets = self._targets(batch, x_hat.device)
-            sizes = [tuple(picture.shape[-2:]) for picture in pictures]
-            targets = [resized(t, size, tuple(s.shape[-2:])) for t, size, s in zip(targets, sizes, seen, strict=True)]
+            sizes = [(tuple(old.shape[-2:]), tuple(new.shape[-2:])) for old, new in zip(pictures, seen, strict=True)]
+            targets = [resize_target(target, *size) for target, size in zip(targets, sizes, strict=True)]
             with torch.autocast(x_hat.device.type, enabled=False):
                 parts = self.network.losses(seen, targets)
             total = sum(parts.values())

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from icmh_plugins.errors import DataError
 from icmh_plugins.tasks.base import Batch
@@ -50,23 +49,11 @@ def training_target(
     result = {"boxes": boxes[kept], "labels": labels_of(target["labels"][kept], categories)}
     if masks:
         if "masks" not in target:
-            raise DataError("this detector's loss needs masks; open the annotations with masks=True")
+            raise DataError(
+                "this detector's loss needs masks; open the annotations with masks=True, or as coco-masks:..."
+            )
         result["masks"] = target["masks"][kept].bool()
     return {name: value.to(device) for name, value in result.items()}
-
-
-def resized(target: Mapping[str, Tensor], old: tuple[int, int], new: tuple[int, int]) -> dict[str, Tensor]:
-    """A target of a picture of `old` (H, W) for that picture resized to `new`.
-
-    Boxes are scaled, masks take the nearest pixel, as torchvision and Detectron2 do.
-    """
-    if old == new:
-        return dict(target)
-    factors = torch.tensor([new[1] / old[1], new[0] / old[0]] * 2, device=target["boxes"].device)
-    result = {**target, "boxes": target["boxes"] * factors}
-    if "masks" in target:
-        result["masks"] = F.interpolate(target["masks"][:, None].float(), new, mode="nearest")[:, 0] > 0
-    return result
 
 
 def labels_of(ids: Tensor, categories: Sequence[int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ SMALL = {"steps": 2, "batch_size": 2, "crop": 64}
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """A working folder with ``photo.png``, ``photos/`` and ``photos.csv``, which documentation refers to.
+    """A working folder with ``photo.png``, ``photos/``, ``photos.csv`` and ``photos.json``, for the documentation.
 
     `icmh.fit` is cut down to two small steps, and timm gives random weights instead of downloading trained ones.
     """
@@ -41,6 +42,18 @@ def _write_pictures(folder):
         coarse.resize((224, 176), Image.Resampling.BICUBIC).save(path)
     rows = "".join(f"photos/{number}.png,{number}\n" for number in range(3))
     (folder / "photos.csv").write_text(f"file,label\n{rows}")
+    (folder / "photos.json").write_text(json.dumps(_annotations()))
+
+
+def _annotations():
+    """COCO's form of one object in each picture."""
+    box, polygon = [20, 30, 100, 80], [[20, 30, 120, 30, 120, 110, 20, 110]]
+    numbered = [{"id": i, "file_name": f"{i}.png", "height": 176, "width": 224} for i in range(3)]
+    objects = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": box, "area": 8000, "iscrowd": 0, "segmentation": polygon}
+        for i in range(3)
+    ]
+    return {"images": numbered, "annotations": objects, "categories": [{"id": 1, "name": "person"}]}
 
 
 def _untrained(create):

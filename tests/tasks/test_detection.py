@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from icmh_plugins.data.boxes import resize_target
 from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.tasks.create import create_task
-from icmh_plugins.tasks.detection_targets import ids_of, labels_of, resized, training_target
+from icmh_plugins.tasks.detection_targets import ids_of, labels_of, training_target
 from icmh_plugins.tasks.detectors import Detector, levels_of_pictures
 
 
@@ -139,7 +140,7 @@ def test_pictures_boxes_and_masks_are_resized_as_torchvision_does(make, size):
     image, expected = transform.resize(picture, {**target, "masks": masks.byte()})
     assert task.network.input_size(*size) == tuple(image.shape[-2:])
     assert torch.equal(task._resized(picture), image)
-    found = resized(target, size, tuple(image.shape[-2:]))
+    found = resize_target(target, size, tuple(image.shape[-2:]))
     assert torch.allclose(found["boxes"], expected["boxes"], rtol=1e-6)
     assert torch.equal(found["masks"], expected["masks"].bool())
 

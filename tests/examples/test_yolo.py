@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,26 @@ def test_an_adapter_trains_for_it(ask, measuring_data):
     done = ask("-c", RUN, str(measuring_data / "weights"))
     assert done.returncode == 0, done.stderr
     assert {"p3", "p4", "p5"} <= set(eval(done.stdout))
+
+
+@pytest.mark.data
+def test_another_graph_is_refused(measuring_data):
+    from icmh_yolo.graph import YoloGraph
+
+    with pytest.raises(DataError, match="not the graph"):
+        YoloGraph(measuring_data / "weights", "detect/fastestdet_coco.pth")
+
+
+@pytest.mark.data
+def test_the_network_can_be_copied_and_pickled(measuring_data):
+    from icmh_yolo.graph import YoloGraph
+
+    graph = YoloGraph(measuring_data / "weights", "detect/yolov8n_seg_int8.pth")
+    copies, x = (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))), torch.rand(1, 3, 640, 640)
+    with torch.no_grad():
+        levels = [each.levels(x)["p5"] for each in (graph, *copies)]
+    assert torch.equal(levels[0], levels[1])
+    assert torch.equal(levels[0], levels[2])
 
 
 @pytest.mark.data

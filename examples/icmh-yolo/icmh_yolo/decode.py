@@ -32,7 +32,7 @@ def detections(candidates: Tensor, prototypes: Tensor, seen: Size, size: Size) -
     side = 4 * prototypes.shape[-1]
     boxes = _corners(places[:, candidate].T * side, seen)
     kept = batched_nms(boxes, best[: len(index)], labels, OVERLAP)[:MOST]
-    boxes = boxes[kept] * torch.tensor([size[1] / seen[1], size[0] / seen[0]] * 2)
+    boxes = boxes[kept] * boxes.new_tensor([size[1] / seen[1], size[0] / seen[0]] * 2)
     masks = _masks(coefficients[:, candidate[kept]].T, prototypes, side, seen, size)
     return {
         "boxes": boxes,
@@ -45,7 +45,7 @@ def detections(candidates: Tensor, prototypes: Tensor, seen: Size, size: Size) -
 def _corners(places: Tensor, seen: Size) -> Tensor:
     """Centre and size (n, 4) as xyxy, clipped to the picture."""
     centre, half = places[:, :2], places[:, 2:] / 2
-    limit = torch.tensor([seen[1], seen[0]] * 2)
+    limit = places.new_tensor([seen[1], seen[0]] * 2)
     return torch.cat([centre - half, centre + half], 1).clamp_min(0).minimum(limit)
 
 
@@ -58,7 +58,7 @@ def _masks(coefficients: Tensor, prototypes: Tensor, side: int, seen: Size, size
 
 def _inside(boxes: Tensor, size: Size) -> Tensor:
     """Pixels (n, H, W) whose centres lie in the boxes."""
-    y, x = torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5
+    y, x = (torch.arange(side, device=boxes.device) + 0.5 for side in size)
     left, top, right, bottom = boxes[:, :, None].unbind(1)
     rows = (y >= top) & (y < bottom)
     columns = (x >= left) & (x < right)

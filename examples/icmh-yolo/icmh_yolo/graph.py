@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -36,15 +37,15 @@ class YoloGraph(nn.Module):
         for path in (folder / file, folder / READER):
             if not path.is_file():
                 raise DataError(f"{path} does not exist; folder=... is where the weights and {READER} are")
-        self._reader = _import(folder / READER)
+        self._reader = folder / READER
         graph = torch.load(folder / file, map_location="cpu", weights_only=True)
-        constants = self._reader.weights(graph)
+        if not _fits(graph):
+            raise DataError(f"{folder / file} is not the graph of YOLOv8n-seg that this was written for")
+        constants = _imported(self._reader).weights(graph)
         self._keys = tuple(constants)
         for index, key in enumerate(self._keys):
             self.register_buffer(f"constant{index}", constants[key], persistent=False)
         self._whole = {key: value for key, value in graph.items() if key != "tensors"}
-        if len(graph["outputs"]) != 2 or not set(LEVELS.values()) <= {op["out"] for op in graph["ops"]}:
-            raise DataError(f"{folder / file} is not the graph of YOLOv8n-seg that this was written for")
         self._neck = _part(self._whole, list(LEVELS.values()))
         self.side = max(graph["in_shape"])
 
@@ -59,10 +60,19 @@ class YoloGraph(nn.Module):
 
     def _run(self, graph: dict[str, Any], x: Tensor) -> list[Tensor]:
         constants = {key: getattr(self, f"constant{index}") for index, key in enumerate(self._keys)}
-        return self._reader.run(graph, x, constants)
+        return _imported(self._reader).run(graph, x, constants)
 
 
-def _import(path: Path) -> ModuleType:
+def _fits(graph: Any) -> bool:
+    keys = {"tensors", "ops", "outputs", "in_shape"}
+    if not isinstance(graph, dict) or not keys <= graph.keys() or len(graph["outputs"]) != 2:
+        return False
+    return set(LEVELS.values()) <= {op["out"] for op in graph["ops"]}
+
+
+@functools.cache
+def _imported(path: Path) -> ModuleType:
+    """The reader; no attribute of the network, which then can be copied and pickled."""
     spec = importlib.util.spec_from_file_location("icmh_yolo_graph_reader", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

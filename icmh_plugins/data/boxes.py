@@ -18,12 +18,29 @@ Target = Mapping[str, Any]
 SMALLEST: Final = 1.0
 """Pixels of a box, in width and height, that must stay visible; what is less is dropped with its object."""
 
-_PER_OBJECT: Final = ("boxes", "labels", "iscrowd", "area", "masks")
+_PER_OBJECT: Final = {"boxes": 2, "labels": 1, "iscrowd": 1, "area": 1, "masks": 3}
+"""Numbers of dimensions of what has one entry an object."""
 
 
 def has_boxes(target: Any) -> bool:
-    """Whether a sample's target is of the form above."""
-    return isinstance(target, Mapping) and {"boxes", "labels"} <= target.keys()
+    """Whether a target, or a prediction for one picture, is about places: a mapping with "boxes"."""
+    return isinstance(target, Mapping) and "boxes" in target
+
+
+def target_mistake(target: Target) -> str:
+    """What is wrong with the places in a target that has boxes; "" if nothing is."""
+    boxes = target["boxes"]
+    if not isinstance(boxes, Tensor) or boxes.dim() != 2 or boxes.shape[1] != 4:
+        return f"boxes must be a tensor (n, 4), zeros(0, 4) where there are none, got {_described(boxes)}"
+    if not torch.isfinite(boxes).all():
+        return "boxes are NaN or infinite"
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        return "boxes must be x1, y1, x2, y2 with x1 <= x2 and y1 <= y2; turn x, y, width, height into it"
+    for key in filter(target.__contains__, _PER_OBJECT):
+        value = target[key]
+        if not isinstance(value, Tensor) or value.dim() != _PER_OBJECT[key] or len(value) != len(boxes):
+            return f"{key} must be a tensor with an entry for each of {len(boxes)} boxes, got {_described(value)}"
+    return ""
 
 
 def resize_target(target: Target, old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
@@ -71,3 +88,7 @@ def mirror_target(target: Target, width: int) -> dict[str, Any]:
 
 def _areas(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] - boxes[:, :2]).prod(1)
+
+
+def _described(value: Any) -> str:
+    return f"one of {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

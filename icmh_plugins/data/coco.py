@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
+import numpy as np
 from torch.utils.data import Dataset
 
 from icmh_plugins.data import pycocotools
@@ -14,7 +18,7 @@ from icmh_plugins.data.coco_objects import reaches_out, target_of, with_area
 from icmh_plugins.data.datasets import Sample
 from icmh_plugins.data.images import UNREADABLE, image_size, read_image
 from icmh_plugins.data.mistakes import refuse_mistakes
-from icmh_plugins.errors import DataError
+from icmh_plugins.errors import ConfigError, DataError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,6 +33,8 @@ class CocoImages(Dataset[Sample]):
 
     Attributes:
         categories: Names by id, of the whole file.
+        used_categories: Names by id, of the objects in the pictures taken; crowds do not count.
+        fingerprint: Changes with the annotations, with the pictures taken, their order and sizes in bytes, and `masks`.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class CocoImages(Dataset[Sample]):
             rows: The images to take, by their position in the file; None takes all.
 
         Raises:
+            ConfigError: `rows` is neither a slice nor integers.
             DataError: The annotations cannot be used (see `read_coco`), or pictures are missing, damaged or of
                 another size than the annotations say.
             MissingDependencyError: `masks` without pycocotools.
@@ -63,6 +70,9 @@ class CocoImages(Dataset[Sample]):
         self._images = _chosen(content.images, rows, path)
         _check_pictures(self.folder, self._images, path)
         self._objects = [with_area(image, content.annotations.get(image["id"], ())) for image in self._images]
+        used = {each["category_id"] for objects in self._objects for each in objects if not each.get("iscrowd", 0)}
+        self.used_categories = {key: name for key, name in self.categories.items() if key in used}
+        self.fingerprint = self._fingerprint(path)
         self._warn(path, content)
 
     def __len__(self) -> int:
@@ -76,6 +86,12 @@ class CocoImages(Dataset[Sample]):
             "name": image["file_name"],
             "target": target_of(image, self._objects[index], self.masks),
         }
+
+    def _fingerprint(self, path: Path) -> str:
+        """A SHA-256 that does not depend on where the files lie."""
+        sizes = [[name := image["file_name"], (self.folder / name).stat().st_size] for image in self._images]
+        facts = [hashlib.sha256(path.read_bytes()).hexdigest(), sizes, self.masks]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _warn(self, path: Path, content: CocoFile) -> None:
         """Say how many boxes were changed."""
@@ -92,6 +108,8 @@ class CocoImages(Dataset[Sample]):
 def _chosen(images: Sequence[Record], rows: slice | Sequence[int] | None, path: Path) -> list[Record]:
     if rows is None or isinstance(rows, slice):
         chosen = list(images[rows or slice(None)])
+    elif not (isinstance(rows, Sequence | np.ndarray) and all(map(_is_row, rows))):
+        raise ConfigError(f"rows must be a slice or positions as integers, such as range(100), got {rows!r:.60}")
     else:
         outside = [row for row in rows if not -len(images) <= row < len(images)]
         if outside:
@@ -100,6 +118,10 @@ def _chosen(images: Sequence[Record], rows: slice | Sequence[int] | None, path: 
     if not chosen:
         raise DataError(f"{str(path)!r} has no images to take (it lists {len(images)}, rows={rows}); check both")
     return chosen
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, Integral) and not isinstance(row, bool)
 
 
 def _check_pictures(folder: Path, images: Sequence[Record], path: Path) -> None:

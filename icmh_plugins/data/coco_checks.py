@@ -125,7 +125,7 @@ def _segmentation_mistake(annotation: Record, image: Record) -> str:
 
 
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63  # as tensors hold it
 
 
 def _is_side(value: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import csv
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,6 +68,12 @@ class ImageFiles(Dataset[Sample]):
         if self.targets is not None:
             sample["target"] = self.targets[row]
         return sample
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 of the names and labels of the rows taken."""
+        taken = [[self.names[row], self.targets and self.targets[row]] for row in self.rows]
+        return hashlib.sha256(json.dumps(taken).encode()).hexdigest()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose random crops are drawn."""

@@ -18,6 +18,8 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises on damaged files, and on files that are no pictures."""
 
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+_LAST = 64  # bytes that a whole file has its end in, unless something is appended to it
 _ORIENTATION = 0x0112  # EXIF tag; values from 5 on exchange height and width
 _LOSSLESS = {".png": {}, ".bmp": {}, ".ppm": {}, ".tif": {}, ".tiff": {}, ".webp": {"lossless": True}}
 _LOGGER = logging.getLogger(__name__)
@@ -54,11 +56,22 @@ def read_image(path: str | Path) -> Tensor:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture as `read_image` gives them, from its header; raises one of `UNREADABLE`."""
+    """Height and width of a picture as `read_image` gives them; raises one of `UNREADABLE`.
+
+    Only the header and the end are read, so that data sets can be checked; all of a file whose end looks cut off.
+    """
     with Image.open(path) as file:
         width, height = file.size
+        if _looks_cut(path, file.format):
+            file.load()
         turned = "exif" in file.info and file.getexif().get(_ORIENTATION, 1) >= 5  # else PNGs would be decoded
     return (width, height) if turned else (height, width)
+
+
+def _looks_cut(path: Path, kind: str | None) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LAST))
+        return _ENDS.get(kind or "", b"") not in file.read()
 
 
 def write_image(path: str | Path, image: Tensor) -> None:

@@ -6,9 +6,10 @@ that an encoding does not reach uninitialised.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+_LARGEST: Final = 1e12  # far beyond any picture; integers of JSON have no limit of their own
 
 
 def segmentation_mistake(segmentation: Any, height: int, width: int) -> str:
@@ -22,8 +23,8 @@ def segmentation_mistake(segmentation: Any, height: int, width: int) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value from JSON is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value from JSON is a number that pixels or areas can have; NaN and infinity are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _polygon_mistake(polygon: Any, height: int, width: int) -> str:

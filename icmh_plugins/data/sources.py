@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from icmh_plugins.data.boxes import has_boxes
+from icmh_plugins.data.boxes import has_boxes, target_mistake
 from icmh_plugins.data.coco import CocoImages
 from icmh_plugins.data.datasets import ImageFiles, ImageFolder, LabelledImages, Sample, Transform
 from icmh_plugins.data.images import to_tensor
@@ -119,6 +119,8 @@ def _transformed(sample: Sample, transform: Transform, key: Sequence[int]) -> Sa
     if has_boxes(target := sample.get("target")):
         if not isinstance(transform, Crop):
             raise DataError(f"{transform!r} cannot move boxes with their picture; use a crop of data.transforms")
+        if mistake := target_mistake(target):
+            raise DataError(f"the target of sample {sample['name']!r} cannot be used: {mistake}")
         height, width = sample["image"].shape[-2:]
         window = transform.window(height, width, np.random.default_rng(key))
         changed["target"] = window.of_target(target, (height, width))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 import torch
 
-from icmh_plugins.data.boxes import crop_target, has_boxes, mirror_target, resize_target
+from icmh_plugins.data.boxes import crop_target, has_boxes, mirror_target, resize_target, target_mistake
 
 
 def target(masks: bool = True) -> dict:
@@ -22,9 +25,31 @@ def target(masks: bool = True) -> dict:
 
 def test_targets_are_recognised():
     assert has_boxes(target())
-    assert not has_boxes({"boxes": torch.zeros(0, 4)})
+    assert has_boxes({"boxes": torch.zeros(0, 4)})
+    assert not has_boxes({"labels": torch.zeros(0)})
     assert not has_boxes(4)
     assert not has_boxes(None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("boxes", [[2, 1, 6, 5]], "got list"),
+        ("boxes", np.ones((3, 4)), "got ndarray"),
+        ("boxes", torch.zeros(0), r"zeros\(0, 4\) where there are none, got one of \(0,\)"),
+        ("boxes", torch.full((3, 4), float("nan")), "NaN"),
+        ("boxes", torch.tensor([[4.0, 4, 2, 8]] * 3), "x1 <= x2"),
+        ("labels", torch.tensor([1, 2]), r"labels must .* each of 3 boxes, got one of \(2,\)"),
+        ("labels", [1, 2, 3], "labels must .* got list"),
+        ("iscrowd", torch.zeros(2), "iscrowd must"),
+        ("area", torch.zeros(3, 1), "area must"),
+        ("masks", torch.zeros(2, 6, 8), "masks must"),
+    ],
+)
+def test_mistakes_in_places_are_named(key, value, message):
+    assert target_mistake(target()) == target_mistake(target(masks=False)) == ""
+    assert target_mistake({"boxes": torch.zeros(0, 4)}) == ""
+    assert re.search(message, target_mistake({**target(), key: value}))
 
 
 def test_resizing_scales_boxes_areas_and_masks():

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import logging
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, Subset
 
 from icmh_plugins.data import pycocotools
 from icmh_plugins.data.coco import CocoImages
 from icmh_plugins.data.datasets import LabelledImages
 from icmh_plugins.data.images import read_image
+from icmh_plugins.data.nested import fingerprint
 from icmh_plugins.data.sources import Wrapped, collate, open_data
 from icmh_plugins.data.spelling import split_source
 from icmh_plugins.data.transforms import CenterCrop, CropBox, RandomCrop
@@ -97,6 +100,40 @@ def test_rows_are_taken_and_only_their_pictures_must_be_there(coco, files):
         CocoImages(folder, table, rows=[0, 3])
     with pytest.raises(DataError, match="no images to take"):
         CocoImages(folder, table, rows=slice(5, None))
+
+
+def test_only_the_categories_of_objects_in_the_pictures_taken_are_used(coco, files):
+    folder, table = files(coco)
+    assert CocoImages(folder, table).used_categories == {1: "person", 18: "dog"}
+    assert CocoImages(folder, table, rows=[2]).used_categories == {1: "person"}
+    assert CocoImages(folder, table, rows=[1]).used_categories == {}
+    coco["annotations"][0]["iscrowd"] = 1
+    assert CocoImages(*files(coco)).used_categories == {1: "person"}
+
+
+def test_a_fingerprint_says_which_data_it_is(coco, files, tmp_path):
+    folder, table = files(coco)
+    one = CocoImages(folder, table)
+    prints = {one.fingerprint, CocoImages(folder, table, rows=[1, 0, 2]).fingerprint}
+    prints |= {CocoImages(folder, table, masks=True).fingerprint, fingerprint(Subset(one, [1, 0]))}
+    prints |= {fingerprint(Subset(one, [0, 1])), fingerprint(ConcatDataset([one, one]))}
+    assert fingerprint(open_data(one, CenterCrop(8))) == fingerprint(open_data(Wrapped(one)))
+    assert fingerprint(open_data([one[0]])) == ""
+    moved = (tmp_path / "elsewhere").resolve()
+    shutil.copytree(folder, moved)
+    assert CocoImages(moved, table).fingerprint == one.fingerprint
+    (moved / "a.png").write_bytes((folder / "sub/c.png").read_bytes() + b"!")
+    prints.add(CocoImages(moved, table).fingerprint)
+    coco["annotations"][0]["bbox"][2] += 1
+    prints.add(CocoImages(*files(coco)).fingerprint)
+    assert len(prints) == 8
+
+
+def test_places_that_cannot_be_cropped_are_refused_with_the_picture(coco, files):
+    sample = CocoImages(*files(coco))[0]
+    data = open_data([{**sample, "target": {**sample["target"], "boxes": [[1, 1, 3, 3]]}}], CenterCrop(8))
+    with pytest.raises(DataError, match=r"sample 'a.png' cannot be used: boxes must be a tensor \(n, 4\).*got list"):
+        data[0]
 
 
 def test_coco_data_is_opened_by_a_string(coco, files):

@@ -6,7 +6,7 @@ from PIL import Image
 
 from icmh_plugins.data.coco import CocoImages
 from icmh_plugins.data.segmentations import segmentation_mistake
-from icmh_plugins.errors import DataError
+from icmh_plugins.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,10 @@ def test_a_binary_file_is_named(coco, files):
         ("annotations", "area", None, "number 0 has no 'area'"),
         ("annotations", "area", -1, "number 0 has area -1"),
         ("annotations", "iscrowd", 2, "number 0 has iscrowd 2"),
+        ("annotations", "bbox", [1, 2, 10**400, 4], "number 0 has bbox"),
+        ("annotations", "area", 10**60, "number 0 has area"),
+        ("annotations", "category_id", 2**70, "number 0 has category_id"),
+        ("images", "id", 2**63, "number 0 has id"),
     ],
 )
 def test_keys_that_are_missing_or_unusable_are_named(coco, files, kind, key, value, message):
@@ -96,6 +100,33 @@ def test_pictures_that_are_missing_damaged_or_of_another_size_are_named(coco, fi
         f"check that {str(folder)!r} is their folder",
     ):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("part", [0.5, 0.9])
+def test_pictures_that_are_cut_short_are_named(coco, files, kind, part):
+    folder, table = files(coco)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png", kind)
+    whole = (folder / "a.png").read_bytes()
+    (folder / "a.png").write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(DataError, match=r"1 images that cannot be read \(a.png"):
+        CocoImages(folder, table)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_pictures_with_something_behind_their_end_are_whole(coco, files, kind):
+    folder, table = files(coco)
+    Image.fromarray(np.zeros((16, 24, 3), np.uint8)).save(folder / "a.png", kind)
+    with (folder / "a.png").open("ab") as file:
+        file.write(b"\0" * 1000)
+    assert CocoImages(folder, table)[0]["image"].shape == (3, 16, 24)
+
+
+@pytest.mark.parametrize("rows", [3, [0.5], "01", [True, False, True], {0, 1}])
+def test_rows_that_are_no_positions_are_refused(coco, files, rows):
+    with pytest.raises(ConfigError, match="rows must be a slice or positions as integers"):
+        CocoImages(*files(coco), rows=rows)
 
 
 def test_annotations_without_masks_are_refused_only_where_masks_are_wanted(coco, files):

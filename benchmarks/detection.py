@@ -8,8 +8,10 @@
 The task network is YOLOv8n-seg through the plug-in package in `examples/icmh-yolo`; training compares its neck's
 features, without labels, on crops of COCO training and BSDS500 training pictures. SFMA starts from the shipped
 adapter for classification of the same rate; the dynamic network of a rate from that of the rate before it. Reported on
-100 pictures of COCO val2017. "cls" is that shipped adapter as it is, and `measure --only sfma-on-imagenet` measures the
-new one on ImageNet: what adapters for one task do for the other. Each stage can be stopped and called again.
+100 pictures of COCO val2017. Measuring "dynamic" and "both" gives "base" and "sfma" too: they are views of the same
+streams. Measured only: "uncompressed", what the detector scores on the pictures themselves; "cls", that shipped adapter
+as it is; "base-on-imagenet" and "sfma-on-imagenet", what the adapter for detection does for classifiers on the 650
+ImageNet validation pictures. Each stage can be stopped and called again.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from torch.utils.data import Dataset
 import icmh_plugins as icmh
 from icmh_plugins.data.coco import CocoImages
 from icmh_plugins.demo.assets import shipped_adapter
-from icmh_plugins.evaluation.compare import compare
+from icmh_plugins.evaluation.compare import Comparison, compare
 from icmh_plugins.evaluation.curves import RateCurve, join
 from icmh_plugins.viz.curves import plot_curves
 
@@ -58,7 +60,11 @@ VIEWS = {"dynamic": ("human", "base"), "both": ("sfma", "sfma")}
 """By method with a dynamic network: the view of its streams without that network, and the curve that this makes."""
 
 START = "sfma-classification"
-ON_IMAGENET = "sfma-on-imagenet"
+ON_IMAGENET = {"base-on-imagenet": "base", "sfma-on-imagenet": "sfma"}
+"""What is measured on ImageNet with classifiers, and which codec that is."""
+
+UNCOMPRESSED = "uncompressed"
+ONLY_MEASURED = ("base", "cls", UNCOMPRESSED, *ON_IMAGENET)
 
 ORDER = ("base", "sfma", "dynamic", "both", "cls")
 METRICS = ("box-AP", "mask-AP")
@@ -120,62 +126,73 @@ def _prepared(method: str, quality: int, out: Path) -> nn.Module:
 
 
 def _trained(method: str, quality: int, out: Path) -> nn.Module:
-    codec = icmh.load_codec(CODECS[quality - 1])
-    if method == "base":
-        return codec
+    codec, method = icmh.load_codec(CODECS[quality - 1]), ON_IMAGENET.get(method, method)
     if method == "cls":
-        return icmh.load_adapter(codec, shipped_adapter(f"{START}-q{quality}"), name="cls")
-    if method in ("sfma", "both", ON_IMAGENET):
+        icmh.load_adapter(codec, shipped_adapter(f"{START}-q{quality}"), name="cls")
+    if method in ("sfma", "both"):
         icmh.load_adapter(codec, _folder(out, "sfma", quality) / "sfma")
     if method in VIEWS:
         icmh.load_adapter(codec, _folder(out, method, quality) / "dynamic")
     return codec
 
 
-def measure(method: str, rates: Sequence[int], out: Path, every: int) -> None:
-    """Code the validation pictures at the given rates; the curves are saved once all four are asked for."""
+def measure(method: str, rates: Sequence[int], out: Path, curves: Path, rows: slice) -> None:
+    """Code the validation pictures at the given rates; curves are saved in `curves` once all four are asked for."""
     view, without = VIEWS.get(method, ("", ""))
-    tasks, pictures = _tasks_and_pictures(method, slice(None, None, every))
-    results = [_measured(method, quality, out, tasks, pictures, view) for quality in rates]
+    tasks, pictures = _tasks_and_pictures(method, rows)
+    (curves / "records").mkdir(parents=True, exist_ok=True)
+    if method == UNCOMPRESSED:
+        (curves / f"{method}.txt").write_text(json.dumps(_scores_uncoded(tasks, pictures)))
+        return
+    results = []
+    for quality in rates:
+        result = icmh.evaluate(
+            _trained(method, quality, out), tasks, pictures, views=(view,) if view else (), name=method,
+            label=f"q{quality}", resume=curves / "records" / f"{method}-q{quality}.jsonl",
+        )  # fmt: skip
+        print(result)
+        results.append(result.curve)
     if len(results) < len(CODECS):
         return
-    join(method, [in_view(curve, "") for curve in results]).save(out / f"{method}.json")
+    join(method, [in_view(curve, "") for curve in results]).save(curves / f"{method}.json")
     if view:
-        join(without, [in_view(curve, view) for curve in results]).save(out / f"{without}.json")
+        join(without, [in_view(curve, view) for curve in results]).save(curves / f"{without}.json")
+
+
+def _scores_uncoded(task: icmh.Task, pictures: Dataset) -> dict[str, float]:
+    metric = task.metrics()
+    for sample in pictures:
+        image = sample["image"][None]
+        metric.update(task.predict(image), {"image": image, "target": [sample["target"]]})
+    return metric.compute()
 
 
 def _tasks_and_pictures(method: str, rows: slice) -> tuple[Any, Dataset]:
-    if method == ON_IMAGENET:
+    if method in ON_IMAGENET:
         return classifiers(transfer=True), imagenet_val(rows)
     root = data_folder() / "coco"
     return yolo(), CocoImages(root / "images" / "val2017", root / "instances_val2017.json", masks=True, rows=rows)
 
 
-def _measured(method: str, quality: int, out: Path, tasks: Any, pictures: Dataset, view: str) -> RateCurve:
-    """The point of one rate; what other processes have measured is not measured again."""
-    records = out / "records" / f"{method}-q{quality}.jsonl"
-    records.parent.mkdir(parents=True, exist_ok=True)
-    result = icmh.evaluate(
-        _trained(method, quality, out), tasks, pictures, views=(view,) if view else (), name=method,
-        label=f"q{quality}", resume=records,
-    )  # fmt: skip
-    print(result)
-    return result.curve
-
-
 def report(out: Path) -> None:
     """Compare every measured method with the base codec: JSON, plots, and Markdown tables on standard output."""
     curves = [RateCurve.load(out / f"{name}.json") for name in ORDER if (out / f"{name}.json").is_file()]
+    if not curves or curves[0].name != "base":
+        raise SystemExit(f"no base.json in {out}: measure --only base, or dynamic, which measures it too")
+    uncoded = json.loads((out / f"{UNCOMPRESSED}.txt").read_text())
     compared = {metric: [compare(curves[0], curve, metric) for curve in curves[1:]] for metric in METRICS}
     columns = ("bpp", "bpp-with-header", "psnr-rgb", *METRICS)
     results = {
         "images": len(curves[0].images),
+        "uncompressed": uncoded,
         "points": {c.name: {column: c.values(column).tolist() for column in columns} for c in curves},
         "comparisons": {metric: [each.to_dict() for each in rows] for metric, rows in compared.items()},
     }
+    other = _for_the_other_task(out, results)
     (RESULTS / "detection.json").write_text(json.dumps(results, indent=1) + "\n")
     for metric in METRICS:
-        plot_curves(curves, metric, RESULTS / f"detection-{metric}.png", comparisons=compared[metric])
+        path, references = RESULTS / f"detection-{metric}.png", {"not coded": uncoded[metric]}
+        plot_curves(curves, metric, path, comparisons=compared[metric], references=references)
     print("| method | bpp | box AP | mask AP | BD-rate, equal box AP | box AP, equal rate | BD-rate, equal mask AP |")
     print("|---|---|---|---|---|---|---|")
     for index, curve in enumerate(curves):
@@ -185,22 +202,36 @@ def report(out: Path) -> None:
             box, mask = (compared[metric][index - 1] for metric in METRICS)
             cells += [box.rate.text("%"), box.quality.text("points", 100), mask.rate.text("%")]
         print("|", " | ".join(cells), "|")
+    for comparison in other:
+        print("on ImageNet:", comparison.metric, comparison.rate.text("%"), comparison.quality.text("points", 100))
+
+
+def _for_the_other_task(out: Path, results: dict[str, Any]) -> list[Comparison]:
+    """What the adapter for detection does for classification."""
+    files = [out / f"{name}.json" for name in ON_IMAGENET]
+    if not all(file.is_file() for file in files):
+        return []
+    base, curve = map(RateCurve.load, files)
+    compared = [compare(base, curve, metric) for metric in curve.metrics if metric.endswith("/top1")]
+    results["on ImageNet"] = [each.to_dict() for each in compared]
+    return compared
 
 
 def main() -> None:
     """Run one stage."""
     parser = stages(__doc__, "runs/detection", threads=1)
-    parser.add_argument("--only", nargs="*", default=list(STEPS), help="methods; measuring knows more, see above")
+    parser.add_argument("--only", nargs="*", default=list(STEPS), choices=(*STEPS, *ONLY_MEASURED))
     parser.add_argument("--rate", nargs="*", type=int, default=[1, 2, 3, 4], help="only these, for several processes")
     parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
     args = read_options(parser)
+    measured = args.out if args.every == 1 else args.out / f"every-{args.every}"
     if args.stage == "report":
-        report(args.out)
+        report(measured)
     for method in args.only if args.stage != "report" else ():
         if args.stage == "train":
             train(method, args.rate, args.out)
         else:
-            measure(method, args.rate, args.out, args.every)
+            measure(method, args.rate, args.out, measured, slice(None, None, args.every))
 
 
 if __name__ == "__main__":

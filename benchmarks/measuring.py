@@ -120,7 +120,10 @@ def in_view(curve: RateCurve, view: str) -> RateCurve:
         named = ((key.partition("@"), value) for key, value in values.items())
         return {name: value for (name, _, of), value in named if of == view or name.startswith("bpp")}
 
-    points = [replace(p, values=part(p.values), per_image=part(p.per_image)) for p in curve.points]
+    points = [
+        replace(p, values=part(p.values), per_image=part(p.per_image), resampled=part(p.resampled))
+        for p in curve.points
+    ]
     return replace(curve, points=tuple(points))
 
 

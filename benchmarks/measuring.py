@@ -120,10 +120,8 @@ def in_view(curve: RateCurve, view: str) -> RateCurve:
         named = ((key.partition("@"), value) for key, value in values.items())
         return {name: value for (name, _, of), value in named if of == view or name.startswith("bpp")}
 
-    points = [
-        replace(p, values=part(p.values), per_image=part(p.per_image), resampled=part(p.resampled))
-        for p in curve.points
-    ]
+    fields = ("values", "per_image", "resampled")
+    points = [replace(point, **{field: part(getattr(point, field)) for field in fields}) for point in curve.points]
     return replace(curve, points=tuple(points))
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from icmh_plugins.data.boxes import has_boxes
 from icmh_plugins.data.images import to_tensor
 
 Size = tuple[int, int]
@@ -69,11 +70,6 @@ def resized(images: Tensor, size: Size) -> Tensor:
 def crop(images: Tensor, size: Size) -> Tensor:
     """The upper left part of `size`; `images` (B, 3, H, W)."""
     return images[..., : size[0], : size[1]]
-
-
-def has_boxes(target: Any) -> bool:
-    """Whether a target or a prediction for one picture is about places: a mapping with "boxes"."""
-    return isinstance(target, Mapping) and "boxes" in target
 
 
 def rescaled(prediction: Any, size: Size, original: Size) -> Any:

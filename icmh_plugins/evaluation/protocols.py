@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from icmh_plugins.data.boxes import has_boxes
 from icmh_plugins.data.sources import PICTURES
 from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.evaluation import framing
@@ -57,8 +58,8 @@ class EvaluationProtocol:
         target = sample.get("target")
         if self.shape is framing.unchanged or target is None or isinstance(target, int):
             return
-        if self.crops or not framing.has_boxes(target):
-            kind = "boxes" if framing.has_boxes(target) else f"a target of type {type(target).__name__}"
+        if self.crops or not has_boxes(target):
+            kind = "boxes" if has_boxes(target) else f"a target of type {type(target).__name__}"
             raise DataError(
                 f"protocol {self.name!r} {'crops' if self.crops else 'resizes'} pictures, and image "
                 f"{sample.get('name')!r} has {kind}, which would not fit. Remedy: measure under 'native'"

@@ -70,18 +70,13 @@ class Scorer:
         return [_name(p, m) for p, task in self._tasks for m, higher in task.higher_is_better.items() if not higher]
 
     def check_targets(self, sample: Mapping[str, Any]) -> None:
-        """Refuse data without labels before anything is coded.
+        """Refuse data that wanted metrics cannot be computed on, before anything is coded; see `Task.check_targets`.
 
         Raises:
-            DataError: A wanted metric needs labels that `sample` lacks.
+            DataError: The target of `sample` is missing or of another form.
         """
-        needing = [_name(prefix, m) for prefix, task in self._tasks for m in task.needs_targets]
-        needing = [name for name in needing if self._is_wanted(name)]
-        if needing and sample.get("target") is None:
-            raise DataError(
-                f"{', '.join(needing)} need labels, and the data has none (image {sample.get('name')!r}). "
-                "Remedy: give a CSV of files and labels, or say with `metrics` which others you want"
-            )
+        for prefix, task in self._tasks:
+            task.check_targets(sample, self._wanted(prefix, task))
 
     def prepare(self, sample: Mapping[str, Any], image: Tensor) -> list[Batch]:
         """A batch of one image (1, 3, H, W) for each task, with what its metrics need of the uncompressed image."""
@@ -111,14 +106,14 @@ class Scorer:
         scores: dict[str, float] = {}
         evidence: dict[str, Any] = {}
         for index, ((prefix, task), batch) in enumerate(zip(self._tasks, batches, strict=True)):
-            prediction, metric = judged(task.predict(decoded)), task.metrics()
+            prediction, metric = judged(task.predict(decoded)), self._accumulator(prefix, task)
             metric.update(prediction, batch)
             found = {name: float(values[0]) for name, values in metric.scores().items()}
             scores |= {_name(prefix, name): value for name, value in found.items()}
             if index not in self._is_whole:
                 self._is_whole[index] = not metric.compute().keys() <= found.keys()
             if self._is_whole[index]:
-                whole = self._whole.setdefault((index, view), task.metrics())
+                whole = self._whole.setdefault((index, view), self._accumulator(prefix, task))
                 evidence[f"{index}@{view}"] = _add(whole, metric, prediction, batch)
         return ImageScores(self._named(scores, view), evidence)
 
@@ -131,7 +126,7 @@ class Scorer:
         for key, each in evidence.items():
             index, _, view = key.partition("@")
             prefix, task = self._tasks[int(index)]
-            metric = self._whole.setdefault((int(index), view), task.metrics())
+            metric = self._whole.setdefault((int(index), view), self._accumulator(prefix, task))
             if not isinstance(metric, SetMetric):
                 names = ", ".join(_name(prefix, name) for name in task.higher_is_better)
                 raise DataError(f"{names} need all images in one run. Remedy: delete the resume file")
@@ -156,6 +151,12 @@ class Scorer:
 
     def _named(self, values: Mapping[str, V], view: str) -> dict[str, V]:
         return {name + (f"@{view}" if view else ""): v for name, v in values.items() if self._is_wanted(name)}
+
+    def _accumulator(self, prefix: str, task: Task) -> Metric:
+        return task.metrics_for(self._wanted(prefix, task))
+
+    def _wanted(self, prefix: str, task: Task) -> list[str]:
+        return [metric for metric in task.higher_is_better if self._is_wanted(_name(prefix, metric))]
 
     def _is_wanted(self, name: str) -> bool:
         return self._metrics is None or name in self._metrics

@@ -6,7 +6,7 @@ frozen and stay in eval mode whatever `train()` is called with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from icmh_plugins._config import FrozenConfig
+from icmh_plugins.errors import DataError
 
 Batch = Mapping[str, Any]
 """A batch: "image" (B, 3, H, W) in [0, 1] always; "target" (labels, one entry an image) where the data has them;
@@ -129,6 +130,25 @@ class Task(nn.Module):
             DataError: Labels are missing or unknown.
         """
 
+    def check_targets(self, sample: Mapping[str, Any], metrics: Collection[str]) -> None:
+        """Refuse data that metrics cannot be computed on; called with the first sample, before anything is coded.
+
+        Here: a sample without "target", if one of `needs_targets` is wanted.
+
+        Args:
+            sample: As batches have it, of one image.
+            metrics: The names wanted.
+
+        Raises:
+            DataError: The target is missing, or of another form than the metrics need; says what to do.
+        """
+        needing = [name for name in self.needs_targets if name in metrics]
+        if needing and sample.get("target") is None:
+            raise DataError(
+                f"{', '.join(needing)} need labels, and the data has none (image {sample.get('name')!r}). "
+                "Remedy: give a CSV of files and labels, or say with `metrics` which others you want"
+            )
+
     def predict(self, x_hat: Tensor) -> Any:
         """Predictions on decoded images, in the form that `metrics` takes; no gradients."""
         raise NotImplementedError(f"{type(self).__name__} must define predict(x_hat)")
@@ -136,6 +156,10 @@ class Task(nn.Module):
     def metrics(self) -> Metric:
         """A fresh metric accumulator."""
         raise NotImplementedError(f"{type(self).__name__} must define metrics()")
+
+    def metrics_for(self, names: Collection[str]) -> Metric:
+        """As `metrics`, perhaps without what none of `names` needs."""
+        return self.metrics()
 
     def train(self, mode: bool = True) -> Task:
         """Task networks are measuring instruments: they stay in eval mode."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 
 import torch
 from torch import nn
@@ -14,8 +15,8 @@ from icmh_plugins.errors import CodecError
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the codec's parameters are."""
-    return next(model.parameters()).device
+    """Where the codec's parameters are, or the buffers of one without parameters."""
+    return next(chain(model.parameters(), model.buffers())).device
 
 
 @contextmanager
@@ -47,7 +48,8 @@ def _check(model: nn.Module) -> None:
     name = type(model).__name__
     if not (callable(getattr(model, "compress", None)) and callable(getattr(model, "decompress", None))):
         raise CodecError(f"{name} has no compress() and decompress(), so it makes no streams; use its estimated rate")
-    wrong = {str(p.dtype) for p in base_parameters(model).values() if p.dtype != torch.float32}
+    numbers = base_parameters(model).values() or [b for b in model.buffers() if b.is_floating_point()]
+    wrong = {str(each.dtype) for each in numbers if each.dtype != torch.float32}
     if wrong:
         raise CodecError(
             f"{name} has parameters in {', '.join(sorted(wrong))}: its entropy networks would give other tables than "

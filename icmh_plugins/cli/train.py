@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +11,13 @@ import typer
 
 from icmh_plugins.cli.output import Json, error_console, print_fields, print_json
 from icmh_plugins.cli.runfile import RunFile, read_run
+from icmh_plugins.cli.runfolder import kept_run
 
 if TYPE_CHECKING:
     from torch import nn
 
     from icmh_plugins.training.fit import FitResult
 
-RUN_FILE = "run.yaml"
 _INTERRUPTED = 130  # what shells report for Ctrl-C
 
 
@@ -50,14 +51,13 @@ def _fit(config: RunFile, fresh: bool) -> FitResult:
     data = config.data.open(RandomCrop(config.fit.crop) if config.fit.crop else None, config.fit.seed)
     validation = config.validation and config.validation.open(seed=config.fit.seed)
     model = _load_model(config)
-    if _is_main():
-        _store(config, fresh)
     try:
-        return fit(
-            model, config.task.name, data, task_options=config.task.options, validation=validation,
-            out=config.out, resume=not fresh, tensorboard=config.tensorboard, progress=error_console.is_terminal,
-            **config.fit.model_dump(),
-        )  # fmt: skip
+        with kept_run(config, fresh) if _is_main() else nullcontext():
+            return fit(
+                model, config.task.name, data, task_options=config.task.options, validation=validation,
+                out=config.out, resume=not fresh, tensorboard=config.tensorboard, progress=error_console.is_terminal,
+                **config.fit.model_dump(),
+            )  # fmt: skip
     except KeyboardInterrupt:
         error_console.print(f"stopped; the same command goes on from the checkpoint in {config.out}", soft_wrap=True)
         raise typer.Exit(_INTERRUPTED) from None
@@ -70,9 +70,9 @@ def _load_model(config: RunFile) -> nn.Module:
     import torch
 
     from icmh_plugins.adapters.attach import attach_adapter
-    from icmh_plugins.adapters.host import base_parameters
     from icmh_plugins.adapters.store import load_adapter
     from icmh_plugins.codecs.loading import load_codec
+    from icmh_plugins.training.trained import trainable_base
 
     model, adapter = load_codec(config.codec.spec, config.codec.checkpoint), config.adapter
     torch.manual_seed(config.fit.seed)  # of a new adapter's first values
@@ -81,7 +81,7 @@ def _load_model(config: RunFile) -> nn.Module:
     elif adapter and adapter.name:
         attach_adapter(model, adapter.name, sites=adapter.sites, preset=adapter.preset, **adapter.options)
     if config.fit.trains_codec:
-        for parameter in base_parameters(model).values():
+        for parameter in trainable_base(model).values():
             parameter.requires_grad_(True)
     return model.to(_device(config.device))
 
@@ -90,16 +90,6 @@ def _device(name: str) -> str:
     import torch
 
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
-def _store(config: RunFile, fresh: bool) -> None:
-    """Keep the resolved run beside its results; the file of a run that goes on stays as it was."""
-    from icmh_plugins.training.checkpoint import FILE
-
-    folder = Path(config.out)
-    if fresh or not (folder / FILE).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RUN_FILE).write_text(config.to_yaml(), encoding="utf-8")
 
 
 def _show(config: RunFile, json: bool) -> None:

@@ -19,7 +19,8 @@ from icmh_plugins.errors import CodecError, ConfigError, StreamError
 class PillowCodec(nn.Module):
     """A picture format of Pillow as a codec; 8 bits a channel, any image size, nothing to train but adapters.
 
-    Its one parameter is the quality; `g_s` passes the decoded picture on, and is where adapters of it sit.
+    Its quality is a buffer, so that no optimiser changes it; `g_s` passes the decoded picture on, and is where
+    adapters of it sit.
 
     Class attributes:
         writes_files: See `writes_files`.
@@ -42,7 +43,7 @@ class PillowCodec(nn.Module):
         super().__init__()
         if not 1 <= quality <= 100:
             raise ConfigError(f"the quality of {self.format} is 1 to 100, got {quality}")
-        self.quality = nn.Parameter(torch.tensor(float(quality)), requires_grad=False)
+        self.register_buffer("quality", torch.tensor(float(quality)))
         name = torch.tensor(list(self.format.encode()), dtype=torch.uint8)
         self.register_buffer("format_name", name)  # so that fingerprints of formats differ
         self.g_s = nn.Identity()

@@ -9,6 +9,7 @@ from torch import nn
 
 from icmh_plugins.adapters.activate import adapter_parameters
 from icmh_plugins.adapters.host import adapter_modules, base_parameters, host_of, require_host
+from icmh_plugins.codecs.classical import writes_files
 from icmh_plugins.codecs.sites import Side
 from icmh_plugins.errors import AdapterError, TrainingError
 from icmh_plugins.training.config import FitConfig
@@ -50,6 +51,13 @@ def trained(model: nn.Module, config: FitConfig) -> Trained:
     )
 
 
+def trainable_base(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The codec's own parameters that take gradients, or did before attaching froze them all."""
+    host = host_of(model)
+    before = host.requires_grad if host else {}
+    return {name: p for name, p in base_parameters(model).items() if p.requires_grad or before.get(name)}
+
+
 def _adapters(model: nn.Module, config: FitConfig) -> dict[nn.Parameter, Side]:
     if config.trainable == "codec":
         return dict(_placed(model)) if host_of(model) else {}
@@ -63,20 +71,23 @@ def _adapters(model: nn.Module, config: FitConfig) -> dict[nn.Parameter, Side]:
 
 
 def _placed(model: nn.Module) -> Iterator[tuple[nn.Parameter, Side]]:
-    """The trainable parameters of active adapters and the side that each is on."""
+    """The trainable parameters of active adapters and the side that each acts on."""
     host = require_host(model)
     for name in host.active:
         modules = adapter_modules(model, name)
         for site in host.record(name).sites:
-            yield from ((p, site.side) for p in modules[site.name].parameters() if p.requires_grad)
+            module = modules[site.name]
+            side = "reconstruction" if module.only_looks else site.side
+            yield from ((p, side) for p in module.parameters() if p.requires_grad)
 
 
 def _codec(model: nn.Module, thaw: bool) -> dict[str, nn.Parameter]:
     """The codec's parameters that take gradients; with `thaw` also those that did before attaching froze them all."""
-    base, host = base_parameters(model), host_of(model)
-    chosen = {name: p for name, p in base.items() if p.requires_grad}
-    if not chosen and host and thaw:
-        chosen = {name: p for name, p in base.items() if host.requires_grad.get(name)}
+    if writes_files(model):
+        raise TrainingError(f"{type(model).__name__} has nothing to train but adapters. Remedy: mode='frozen'")
+    chosen = {name: p for name, p in base_parameters(model).items() if p.requires_grad}
+    if not chosen and thaw:
+        chosen = trainable_base(model)
     if not chosen:
         raise TrainingError(
             "the codec is to be trained, but every parameter of it is frozen. Remedy: mode='joint', which undoes the "

@@ -94,6 +94,11 @@ def test_the_rate_is_that_of_the_files(codec):
     assert len(stream) - sum(lengths) < 64
 
 
+def test_half_precision_is_refused(codec):
+    with pytest.raises(CodecError, match=r"Remedy: model\.float\(\)"):
+        icmh.encode(icmh.attach_adapter(codec, "dynamic", **SMALL).half(), Pictures()[0])
+
+
 def test_a_lower_quality_is_a_smaller_file():
     sizes = [len(icmh.encode(icmh.load_codec(f"jpeg:{quality}"), Pictures()[0])) for quality in (5, 30, 90)]
     assert sizes == sorted(sizes)
@@ -154,8 +159,15 @@ def test_training_evaluation_and_files(codec, tmp_path):
 
 def test_there_is_no_codec_to_train(codec):
     icmh.attach_adapter(codec, "dynamic", **SMALL)
-    with pytest.raises(TrainingError, match="every parameter of it is frozen"):
-        fit(codec, create_task("human"), Pictures(), lmbda=1.0, mode="joint", crop=32, progress=False)
+    for thawed in (codec, codec.requires_grad_(True)):
+        with pytest.raises(TrainingError, match=r"nothing to train but adapters\. Remedy: mode='frozen'"):
+            fit(thawed, create_task("human"), Pictures(), lmbda=1.0, mode="joint", crop=32, progress=False)
+    assert [name for name, _ in type(codec)(30).named_parameters()] == []
+
+
+def test_its_streams_are_those_of_earlier_versions():
+    """The fingerprint stands in every header."""
+    assert base_fingerprint(JPEG(30)).startswith("eef84b1651e2e031")
 
 
 @pytest.mark.parametrize("spec", ["jpeg:0", "webp:101"])

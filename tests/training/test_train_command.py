@@ -15,8 +15,10 @@ import yaml
 from typer.testing import CliRunner
 
 import icmh_plugins as icmh
+from icmh_plugins.adapters.host import base_parameters
 from icmh_plugins.cli.app import app
 from icmh_plugins.cli.runfile import read_run
+from icmh_plugins.cli.train import _load_model
 from icmh_plugins.data.degradations_dataset import Degrade
 from icmh_plugins.data.images import write_image
 from icmh_plugins.data.paired_writing import write_pairs
@@ -141,6 +143,47 @@ def test_the_codec_alone(place, command):
     result = command("train", "run.yaml", "adapter=null", "fit.trainable=codec")
     assert result.exit_code == 0, result.stderr
     icmh.load_codec(CODEC, "run/codec.safetensors")
+
+
+def test_only_what_took_gradients_is_thawed(place):
+    """A codec that comes partly frozen is trained as `fit` trains it."""
+    (place / "partly.py").write_text(
+        "from icmh_plugins.testing.toys import wrapper_codec\n\n"
+        "def codec():\n    model = wrapper_codec()\n    next(model.parameters()).requires_grad_(False)\n    return model\n"
+    )
+    run = read_run(place / "run.yaml", ["codec=partly:codec", "fit.mode=joint"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(place)
+        model = _load_model(run)
+    assert [p.requires_grad for p in base_parameters(model).values()].count(False) == 1
+
+
+def test_a_picture_format_is_not_trained(place, command):
+    run = yaml.safe_load((place / "run.yaml").read_text()) | RESTORING | {"codec": "jpeg:30"}
+    (place / "run.yaml").write_text(yaml.safe_dump(run))
+    result = command("train", "run.yaml", "fit.mode=joint", "task=human")
+    assert result.exit_code == 2
+    assert "JPEG has nothing to train but adapters" in result.stderr
+    assert not (place / "run").exists()
+
+
+def test_a_refused_run_leaves_nothing(place, command):
+    """The pictures have no clean ones, which the first step finds out."""
+    refused = ("train", "run.yaml", "task=restoration")
+    assert "restoration needs clean pictures" in command(*refused).stderr
+    assert not (place / "run").exists()
+    (place / "run").mkdir()
+    (place / "run" / "notes.txt").write_text("mine")
+    assert command(*refused).exit_code == 2
+    assert [path.name for path in (place / "run").iterdir()] == ["notes.txt"]
+
+
+def test_a_refused_continuation_leaves_the_run(place, command):
+    command("train", "run.yaml")
+    before = {path: path.read_bytes() for path in (place / "run").rglob("*") if path.is_file()}
+    assert command("train", "run.yaml", "fit.lr=0.5").exit_code == 2
+    assert command("train", "run.yaml", "fit.lr=0.5", "fit.crop=70", "--fresh").exit_code == 2
+    assert {path: path.read_bytes() for path in (place / "run").rglob("*") if path.is_file()} == before
 
 
 def test_ctrl_c_says_how_to_go_on(place, command, monkeypatch):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from pydantic import Field, SerializeAsAny
+from pydantic import SerializeAsAny
 from torch import Tensor
 
 from icmh_plugins._config import FrozenConfig, validate_config
@@ -35,7 +36,17 @@ class Chain(FrozenConfig):
         parts: At least one.
     """
 
-    parts: tuple[SerializeAsAny[Degradation], ...] = Field(min_length=1)
+    parts: tuple[SerializeAsAny[Degradation], ...]
+
+    def __init__(self, parts: Sequence[Degradation]) -> None:
+        """Join `parts`.
+
+        Raises:
+            ConfigError: There are none, or one is no degradation.
+        """
+        if not (isinstance(parts, list | tuple) and parts and all(isinstance(part, Degradation) for part in parts)):
+            raise ConfigError(f"a chain needs a list of degradations, such as degradation('noisy'); got {parts!r}")
+        super().__init__(parts=tuple(parts))
 
     @property
     def word(self) -> str:

@@ -26,8 +26,8 @@ class Degradation(FrozenConfig):
     word: ClassVar[str] = ""
 
     def __call__(self, image: Tensor, rng: np.random.Generator) -> Tensor:
-        """Degrade an image (3, H, W) in [0, 1]; the result has its shape and is clipped to [0, 1]."""
-        return self.degrade(image, rng).clamp(0, 1)
+        """Degrade an image (3, H, W), clipped to [0, 1] first; the result has its shape and is clipped to [0, 1]."""
+        return self.degrade(image.clamp(0, 1), rng).clamp(0, 1)
 
     def degrade(self, image: Tensor, rng: np.random.Generator) -> Tensor:
         """The degraded image before it is clipped; what a subclass defines."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -43,13 +44,12 @@ class Degrade(Dataset[Sample]):
             seed: Of all randomness.
 
         Raises:
-            ConfigError: An unknown word, no degradation, or a share outside [0, 1].
+            ConfigError: An unknown word, no degradation, or a share that is no number in [0, 1].
             DataError: The source cannot be used.
         """
-        listed = [kinds] if isinstance(kinds, str | Degradation | Chain) else list(kinds)
-        if not listed or not 0 <= clean_share <= 1:
-            raise ConfigError(f"give one degradation or more and a clean_share in [0, 1], got {kinds!r}, {clean_share}")
-        self.kinds = tuple(degradation(each) if isinstance(each, str) else each for each in listed)
+        if not isinstance(clean_share, Real) or not 0 <= clean_share <= 1:
+            raise ConfigError(f"clean_share is a number in [0, 1], got {clean_share!r}")
+        self.kinds = _kinds(kinds)
         self.source = open_data(source, transform, seed)
         self.clean_share, self.seed, self.epoch = clean_share, seed, 0
 
@@ -63,7 +63,7 @@ class Degrade(Dataset[Sample]):
         rng = np.random.default_rng([self.seed, self.epoch, index, 1])  # the crop is drawn from three numbers
         kind = self.kinds[rng.integers(len(self.kinds))]
         if rng.random() < self.clean_share:
-            return {**sample, "clean": clean, "degradation": CLEAN}
+            return {**sample, "image": clean.clone(), "clean": clean, "degradation": CLEAN}
         return {**sample, "image": kind(clean, rng), "clean": clean, "degradation": kind.word}
 
     def set_epoch(self, epoch: int) -> None:
@@ -71,3 +71,10 @@ class Degrade(Dataset[Sample]):
         self.epoch = epoch
         if hasattr(self.source, "set_epoch"):
             self.source.set_epoch(epoch)
+
+
+def _kinds(kinds: Kind | Sequence[Kind]) -> tuple[Degradation | Chain, ...]:
+    listed = [kinds] if isinstance(kinds, Kind) else kinds
+    if not (isinstance(listed, list | tuple) and listed and all(isinstance(each, Kind) for each in listed)):
+        raise ConfigError(f"give one degradation or a list of them, each a word or an object of its own; got {kinds!r}")
+    return tuple(degradation(each) if isinstance(each, str) else each for each in listed)

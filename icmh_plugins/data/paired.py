@@ -76,7 +76,7 @@ class PairedImages(Dataset[Sample]):
 
 
 def match_folders(degraded: str | Path, clean: str | Path, word: str = "", prefix: str = "") -> list[Pair]:
-    """Pair the pictures below two folders by their relative paths; the suffixes may differ.
+    """Pair the pictures below two folders by their relative paths; the suffixes may differ, hidden files are left out.
 
     Args:
         degraded: Folder of what is coded.
@@ -96,13 +96,13 @@ def match_folders(degraded: str | Path, clean: str | Path, word: str = "", prefi
     return [Pair(left[stem], right[stem], word, prefix + stem) for stem in sorted(left)]
 
 
-def match_words(root: str | Path, split: str = "train", words: Sequence[str] | None = None) -> list[Pair]:
+def match_words(root: str | Path, split: str = "train", words: str | Sequence[str] | None = None) -> list[Pair]:
     """The pairs of a tree in DA-CLIP's layout, ``<root>/<split>/<word>/{LQ,GT}/...``.
 
     Args:
         root: Of the tree.
         split: "train" or "val", or another folder below `root`.
-        words: The degradations to take; None takes all that are there.
+        words: The degradations to take, or one; None takes all that are there. Hidden folders are none.
 
     Raises:
         DataError: There is no such folder or word, or the pairs of a word are not complete.
@@ -110,11 +110,11 @@ def match_words(root: str | Path, split: str = "train", words: Sequence[str] | N
     folder = Path(root) / split
     if not folder.is_dir():
         raise DataError(f"there is no folder {str(folder)!r}; pairs lie in <root>/<split>/<word>/{LQ} and {GT}")
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    for word in words or ():
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    chosen = found if words is None else [words] if isinstance(words, str) else list(words)
+    for word in chosen:
         if word not in found:
             raise DataError(f"{str(folder)!r} has no degradation {word!r}.{suggest(word, found)}")
-    chosen = found if words is None else list(words)
     return [pair for word in chosen for pair in match_folders(folder / word / LQ, folder / word / GT, word, f"{word}/")]
 
 
@@ -124,6 +124,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()):
         stem = path.relative_to(folder).with_suffix("").as_posix()
+        if any(part.startswith(".") for part in stem.split("/")):
+            continue
         if stem in found:
             raise DataError(f"{str(folder)!r} has {stem!r} twice, as {found[stem].name} and {path.name}; keep one")
         found[stem] = path

@@ -21,14 +21,16 @@ def write_pairs(samples: Iterable[Sample], root: str | Path, split: str = "train
     Args:
         samples: With "image", "clean" and "degradation", such as a `Degrade`.
         root: Of the tree; made if missing.
-        split: "train" or "val".
+        split: "train" or "val", or another name of a folder.
 
     Returns:
         The folder written.
 
     Raises:
-        DataError: The split is there already, a sample has no clean picture or no word, or there are no samples.
+        DataError: The split is there already, a sample has no clean picture or one of another size, split or word is no
+            name of a folder, or there are no samples.
     """
+    _check_name(split, "the split")
     target = Path(root) / split
     if target.exists():
         raise DataError(f"{str(target)!r} exists already; give another root or split, or remove it")
@@ -49,9 +51,19 @@ def _write(sample: Sample, folder: Path, index: int) -> bool:
     lacking = [key for key in ("clean", "degradation") if key not in sample]
     if lacking:
         raise DataError(f"sample {index} has no {' and no '.join(map(repr, lacking))}; give pairs, such as a Degrade")
+    _check_name(sample["degradation"], f"the degradation of sample {index}")
+    shapes = [tuple(sample[key].shape) for key in ("image", "clean")]
+    if shapes[0] != shapes[1]:
+        raise DataError(f"image and clean of sample {index} are {shapes[0]} and {shapes[1]}; pairs need equal sizes")
     name = f"{index:05d}-{PurePosixPath(str(sample.get('name', index))).stem}.png"
     for part, key in ((LQ, "image"), (GT, "clean")):
         path = folder / sample["degradation"] / part / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, sample[key])
     return True
+
+
+def _check_name(name: str, what: str) -> None:
+    """Refuse what would lead out of the tree, or be hidden in it."""
+    if not isinstance(name, str) or not name or name.startswith(".") or {"/", "\\", "\0"} & set(name):
+        raise DataError(f"{what} must be the name of a folder, such as 'val' or 'noisy', got {name!r}")

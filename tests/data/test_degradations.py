@@ -127,6 +127,19 @@ def test_a_chain_runs_its_parts_in_order():
     assert chain.model_dump()["parts"][1] == {"sigma": (0.02, 0.02)}
 
 
+@pytest.mark.parametrize("parts", [(), ("noisy",), None, degradation("noisy")])
+def test_a_chain_of_no_degradations_is_refused(parts):
+    with pytest.raises(ConfigError, match="a chain needs a list of degradations"):
+        Chain(parts=parts)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_pictures_are_clipped_before_they_are_degraded(word):
+    """Beyond [0, 1] a byte wraps around and a power is not defined."""
+    wild = picture() * 1.5 - 0.25
+    assert torch.equal(degradation(word)(wild, rng(1)), degradation(word)(wild.clamp(0, 1), rng(1)))
+
+
 @pytest.fixture
 def folder(tmp_path):
     for index in range(4):
@@ -166,9 +179,22 @@ def test_a_mixture_draws_all_words_and_leaves_its_share_clean(folder):
     assert 35 < counts[CLEAN] < 85
     assert min(counts["noisy"], counts["hazy"]) > 80
     assert all(torch.equal(s["image"], s["clean"]) == (s["degradation"] == CLEAN) for s in samples)
+    assert all(s["image"].data_ptr() != s["clean"].data_ptr() for s in samples)
 
 
-@pytest.mark.parametrize("arguments", [{"kinds": []}, {"kinds": "noisy", "clean_share": 1.5}, {"kinds": "foggy"}])
-def test_impossible_mixtures_are_refused(arguments):
-    with pytest.raises(ConfigError):
-        Degrade([picture()], **arguments)
+@pytest.mark.parametrize(
+    ("kinds", "share", "message"),
+    [
+        ([], 0, "give one degradation"),
+        (None, 0, "give one degradation"),
+        ([3], 0, "give one degradation"),
+        ({"noisy"}, 0, "give one degradation"),
+        ("foggy", 0, "no degradation 'foggy'"),
+        ("noisy", 1.5, "clean_share"),
+        ("noisy", "0.1", "clean_share"),
+        ("noisy", float("nan"), "clean_share"),
+    ],
+)
+def test_impossible_mixtures_are_refused(kinds, share, message):
+    with pytest.raises(ConfigError, match=message):
+        Degrade([picture()], kinds, clean_share=share)

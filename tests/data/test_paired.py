@@ -109,6 +109,11 @@ def test_corrupt_files_are_named(folders):
         PairedImages(match_folders(lq, gt))
     content = (gt / "a.png").read_bytes()
     (lq / "a.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"'a' \(.*truncated"):
+        PairedImages(match_folders(lq, gt))
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 255
+    (lq / "a.png").write_bytes(damaged)
     data = PairedImages(match_folders(lq, gt))
     with pytest.raises(DataError, match=r"lq/a.png' cannot be read"):
         data[0]
@@ -138,11 +143,40 @@ def test_trees_without_the_split_or_the_word_are_refused(tmp_path):
         match_words(tmp_path, "train", ["rainny"])
 
 
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    """Such as file systems and viewers leave behind."""
+    tree = write_pairs(Degrade([picture(0)], "rainy"), tmp_path, "train")
+    (tree / ".cache").mkdir()
+    (tree / "rainy" / "LQ" / "._x.png").write_bytes(b"")
+    (tree / "rainy" / "GT" / ".thumbs").mkdir()
+    (tree / "rainy" / "GT" / ".thumbs" / "x.png").write_bytes(b"")
+    assert [pair.name for pair in match_words(tmp_path)] == ["rainy/00000-0"]
+
+
+def test_one_word_need_not_be_a_list(tmp_path):
+    pairs = [Degrade([picture(0)], word)[0] for word in ("rainy", "noisy")]
+    write_pairs(pairs, tmp_path)
+    assert match_words(tmp_path, words="rainy") == match_words(tmp_path, words=["rainy"]) != match_words(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../esc", "a/b", "a\\b", "..", ".a", "", None])
+def test_nothing_is_written_outside_the_tree(tmp_path, name):
+    good = Degrade([picture(0)], "noisy")[0]
+    root = tmp_path / "deep" / "tree"
+    with pytest.raises(DataError, match="the split must be the name of a folder"):
+        write_pairs([good], root, name)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match="degradation of sample 1 must be the name of a folder"):
+        write_pairs([good, {**good, "degradation": name}], root)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["deep", "deep/tree"]
+
+
 def test_nothing_is_left_half_written(tmp_path):
     good = Degrade([picture(0)], degradation("noisy"))[0]
     for samples, message in [
         ([good, {"image": picture(1)}], "sample 1 has no 'clean' and no 'degradation'"),
-        ([good, {**good, "clean": torch.full((3, 4, 4), float("nan"))}], "NaN"),
+        ([good, {**good, "clean": torch.full((3, 20, 24), float("nan"))}], "NaN"),
+        ([{**good, "clean": picture(0, 20, 23)}], "pairs need equal sizes"),
         ([], "no samples"),
     ]:
         with pytest.raises(DataError, match=message):

@@ -148,8 +148,8 @@ def test_the_codec_alone(place, command):
 def test_only_what_took_gradients_is_thawed(place):
     """A codec that comes partly frozen is trained as `fit` trains it."""
     (place / "partly.py").write_text(
-        "from icmh_plugins.testing.toys import wrapper_codec\n\n"
-        "def codec():\n    model = wrapper_codec()\n    next(model.parameters()).requires_grad_(False)\n    return model\n"
+        "from icmh_plugins.testing.toys import wrapper_codec\n\ndef codec():\n    model = wrapper_codec()\n"
+        "    next(model.parameters()).requires_grad_(False)\n    return model\n"
     )
     run = read_run(place / "run.yaml", ["codec=partly:codec", "fit.mode=joint"])
     with pytest.MonkeyPatch.context() as patch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from icmh_plugins.tasks.base import Batch, Metric, Task, TaskLoss, freeze
 from icmh_plugins.tasks.detection_config import DetectionConfig, InstanceSegmentationConfig
 from icmh_plugins.tasks.detection_metrics import CocoAP
 from icmh_plugins.tasks.detection_networks import make_detector
-from icmh_plugins.tasks.detection_targets import REMEDY, annotations, ids_of, training_target
+from icmh_plugins.tasks.detection_targets import annotations, check_categories, check_target, ids_of, training_target
 from icmh_plugins.tasks.detectors import Detections
 from icmh_plugins.tasks.distances import feature_distances
 from icmh_plugins.tasks.joint_metric import JointMetric
@@ -80,10 +80,7 @@ class Detection(Task):
         """
         if self.config.loss != "labels":
             return
-        unknown = {key: name for key, name in _categories(dataset).items() if key not in self.network.categories}
-        if unknown:
-            names = ", ".join(f"{name} ({key})" for key, name in unknown.items())
-            raise DataError(f"the detector does not know these categories of the data: {names}; {REMEDY}")
+        check_categories(dataset, self.network.categories)
         sample = dataset[0]
         self._targets({"target": [sample["target"]]} if "target" in sample else {}, sample["image"].device)
 
@@ -129,6 +126,16 @@ class Detection(Task):
         """
         return [self._found(each) for each in self.network.detect([picture.float().clamp(0, 1) for picture in x_hat])]
 
+    def check_targets(self, sample: Mapping[str, Any], metrics: Collection[str]) -> None:
+        """Refuse a target that is not of the form that `CocoImages` gives; see `Task.check_targets`.
+
+        Raises:
+            DataError: There are no boxes and labels, they do not fit together, or masks are wanted and missing.
+        """
+        if any(name in metrics for name in self.needs_targets):
+            masks = any(name.startswith("mask-") for name in metrics)
+            check_target(sample.get("target"), f"image {sample.get('name')!r}", masks)
+
     def metrics(self) -> Metric:
         """Accumulator of COCO's average precision of boxes."""
         return CocoAP("bbox")
@@ -156,7 +163,7 @@ class Detection(Task):
 
     def _targets(self, batch: Batch, device: torch.device) -> list[dict[str, Tensor]]:
         masks, categories = self.network.gives_masks, self.network.categories
-        return [training_target(target, categories, masks, device) for target in annotations(batch)]
+        return [training_target(target, categories, masks, device) for target in annotations(batch, masks)]
 
     def _found(self, detections: Detections) -> Detections:
         ids = ids_of(detections["labels"], self.network.categories)
@@ -198,19 +205,16 @@ class InstanceSegmentation(Detection):
 
     def metrics(self) -> Metric:
         """Accumulator of COCO's average precision of boxes and masks."""
-        return JointMetric([CocoAP("bbox"), CocoAP("segm")])
+        return self.metrics_for(self.higher_is_better)
+
+    def metrics_for(self, names: Collection[str]) -> Metric:
+        """Of boxes alone where `names` has none of masks, so that annotations without masks will do; or the reverse."""
+        kinds = {"box-": "bbox", "mask-": "segm"}
+        wanted = [kind for prefix, kind in kinds.items() if any(name.startswith(prefix) for name in names)]
+        return JointMetric([CocoAP(kind) for kind in wanted])
 
 
 def _pictures(images: Tensor, batch: Batch) -> list[Tensor]:
     """The pictures (3, h, w) in padded ones (B, 3, H, W)."""
     sizes = batch.get("size") or [images.shape[-2:]] * len(images)
     return [image[:, :height, :width] for image, (height, width) in zip(images, sizes, strict=True)]
-
-
-def _categories(dataset: Any) -> Mapping[int, str]:
-    """The categories that a dataset, or one that it wraps, declares."""
-    while dataset is not None:
-        if hasattr(dataset, "categories"):
-            return dataset.categories
-        dataset = getattr(dataset, "dataset", None)
-    return {}

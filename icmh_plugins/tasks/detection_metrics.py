@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from icmh_plugins.data.pycocotools import IouType, ensure_installed, matched, ru
 from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.tasks.average_precision import resampled
 from icmh_plugins.tasks.base import Batch
+from icmh_plugins.tasks.detection_targets import check_target
 
 NAMES: Final = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 _PREFIX: Final = {"bbox": "box-", "segm": "mask-"}
@@ -25,12 +26,11 @@ class CocoAP:
     Pictures are taken in the order of their ids, which decides between detections of equal score.
     """
 
-    def __init__(self, iou_type: IouType = "bbox", categories: Collection[int] | None = None) -> None:
+    def __init__(self, iou_type: IouType = "bbox") -> None:
         """An empty accumulator.
 
         Args:
             iou_type: Compare boxes or masks.
-            categories: Category ids that predictions may have; None takes all that occur.
 
         Raises:
             ConfigError: Another `iou_type`.
@@ -39,7 +39,7 @@ class CocoAP:
         ensure_installed()
         if iou_type not in _PREFIX:
             raise ConfigError(f"CocoAP compares 'bbox' or 'segm', got {iou_type!r}")
-        self.iou_type, self.categories = iou_type, None if categories is None else sorted(categories)
+        self.iou_type = iou_type
         self.reset()
 
     def update(self, prediction: Sequence[Mapping[str, Any]], batch: Batch) -> None:
@@ -52,8 +52,8 @@ class CocoAP:
                 masks.
 
         Raises:
-            DataError: No annotations, or of another number of pictures; predictions that are not finite, or of a
-                category that is not among `categories`; masks missing or of another size than the annotated ones.
+            DataError: No annotations, of another form (see `check_target`) or of another number of pictures;
+                predictions that are not finite; masks missing or of another size than the annotated ones.
         """
         targets = batch.get("target")
         if targets is None or len(targets) != len(prediction):
@@ -61,7 +61,9 @@ class CocoAP:
             raise DataError(f"average precision needs annotated pictures: {found} for {len(prediction)} predictions")
         added: list[dict[str, Any]] = []
         for found, target in zip(prediction, targets, strict=True):
-            image_id = int(target.get("image_id", len(self._images) + len(added)))
+            number = len(self._images) + len(added)
+            image_id = int(target.get("image_id", number)) if isinstance(target, Mapping) else number
+            check_target(target, f"image {image_id}", self.iou_type == "segm")
             added.append({"image_id": image_id, **self._image(found, target, image_id)})
         self.restore(added)
 
@@ -104,7 +106,7 @@ class CocoAP:
 
     def _image(self, found: Mapping[str, Any], target: Mapping[str, Any], image_id: int) -> dict[str, Any]:
         masks = self.iou_type == "segm"
-        self._check(found, image_id)
+        _check_finite(found, image_id)
         if masks:
             _check_masks(found, target, image_id)
         truths = list(_entries(target, masks))
@@ -115,22 +117,7 @@ class CocoAP:
             entry["score"] = score
         return {"truths": truths, "detections": detections}
 
-    def _check(self, found: Mapping[str, Any], image_id: int) -> None:
-        unknown = set() if self.categories is None else set(found["labels"].tolist()) - set(self.categories)
-        if unknown:
-            raise DataError(
-                f"image {image_id}: the detector gives the categories {sorted(unknown)}, which the annotations do not "
-                "have; say which id each of its labels has, or leave these predictions out"
-            )
-        for name in ("boxes", "scores"):
-            if not torch.isfinite(found[name]).all():
-                raise DataError(
-                    f"image {image_id}: {name} of detections are NaN or infinite; check the decoded picture"
-                )
-
     def _categories(self) -> list[int]:
-        if self.categories is not None:
-            return self.categories
         sides = ("truths", "detections")
         return sorted({e["category_id"] for image in self._images for side in sides for e in image[side]})
 
@@ -142,9 +129,15 @@ def _id(image: Mapping[str, Any]) -> int:
     return image["image_id"]
 
 
+def _check_finite(found: Mapping[str, Any], image_id: int) -> None:
+    for name in ("boxes", "scores"):
+        if not torch.isfinite(found[name]).all():
+            raise DataError(f"image {image_id}: {name} of detections are NaN or infinite; check the decoded picture")
+
+
 def _check_masks(found: Mapping[str, Any], target: Mapping[str, Any], image_id: int) -> None:
-    if not ("masks" in target and "masks" in found):
-        raise DataError("average precision of masks needs masks on both sides; open annotations with masks=True")
+    if "masks" not in found:
+        raise DataError(f"image {image_id}: average precision of masks needs predictions with masks")
     sizes = [tuple(side["masks"].shape[1:]) for side in (found, target)]
     if sizes[0] != sizes[1]:
         raise DataError(

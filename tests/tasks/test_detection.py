@@ -5,11 +5,13 @@ import copy
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.data import ConcatDataset, Subset
 
 from icmh_plugins.data.boxes import resize_target
+from icmh_plugins.data.sources import Wrapped
 from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.tasks.create import create_task
-from icmh_plugins.tasks.detection_targets import ids_of, labels_of, training_target
+from icmh_plugins.tasks.detection_targets import check_target, ids_of, labels_of, training_target
 from icmh_plugins.tasks.detectors import Detector, levels_of_pictures
 
 
@@ -166,7 +168,7 @@ def test_crowds_and_boxes_without_area_are_left_out():
     assert kept["labels"].tolist() == [1]
     assert kept["masks"].shape == (1, 9, 9)
     with pytest.raises(DataError, match="masks=True"):
-        training_target({k: target[k] for k in ("boxes", "labels")}, range(91), True, torch.device("cpu"))
+        check_target({k: target[k] for k in ("boxes", "labels")}, "picture 1", masks=True)
 
 
 def test_categories_go_to_labels_and_back():
@@ -192,7 +194,7 @@ def test_predictions_are_the_networks_own_in_pixels_of_the_picture(make, make_de
 
 def test_labels_without_a_category_are_no_detections_and_only_the_best_hundred_count(make, make_detector, scenes):
     network = make_detector(False, box_detections_per_img=300)
-    categories = (0, 44, *[0] * 44, *range(1, 44), 90)
+    categories = (0, 44, *[0] * 44, *range(1, 45), 90)
     found = make(network=network, categories=categories).predict(scenes["image"])[0]
     own = network(list(scenes["image"]))[0]
     ids = torch.tensor(categories + (0,) * 91)[own["labels"]]
@@ -232,8 +234,67 @@ def test_data_that_the_label_loss_cannot_use_is_refused_at_once(make, scenes):
     with pytest.raises(DataError, match="annotated pictures"):
         task.check_data([{"image": scenes["image"][0]}])
     make().check_data(Annotated(scenes, {91: "unicorn"}))
+    with pytest.raises(DataError, match=r"background \(0\); ids of categories must be positive: add 1"):
+        task.check_data(Annotated(scenes, {0: "background", 90: "toothbrush"}))
     with pytest.raises(DataError, match="'boxes' and 'labels'"):
         task.distortion(scenes["image"], {**scenes, "target": [3, 4]})
+
+
+def test_categories_are_looked_for_in_every_data_set_within(make, scenes, caplog):
+    task, known = make(loss="labels"), {90: "toothbrush"}
+    fitting, other = (Annotated(scenes, names) for names in (known, {**known, 95: "unicorn"}))
+    with pytest.raises(DataError, match=r"unicorn \(95\)"):
+        task.check_data(Wrapped(ConcatDataset([fitting, Subset(other, [0])])))
+    other.used_categories = known  # declared, but no object has it
+    task.check_data(Wrapped(ConcatDataset([fitting, Subset(other, [0])])))
+    assert not caplog.messages
+    task.check_data([fitting[0], fitting[0]])
+    assert "list has no 'categories'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"boxes": [[8, 10, 48, 40]]}, "boxes must be a tensor .*got list"),
+        ({"boxes": torch.zeros(0)}, r"boxes must be a tensor \(n, 4\)"),
+        ({"boxes": torch.full((2, 4), float("inf"))}, "NaN or infinite"),
+        ({"labels": torch.tensor([1])}, "labels must be .* each of 2 boxes"),
+        ({"labels": torch.tensor([1.0, 2.0])}, "labels must be integers"),
+    ],
+)
+def test_targets_that_do_not_fit_together_are_refused_everywhere(make, scenes, change, message):
+    target = {**scenes["target"][0], **change}
+    sample, task = {"image": scenes["image"][0], "name": "p.png", "target": target}, make(loss="labels")
+    with pytest.raises(DataError, match=message):
+        task.check_data([sample])
+    with pytest.raises(DataError, match=f"p.png.*{message}"):
+        task.check_targets(sample, ["box-AP"])
+    with pytest.raises(DataError, match=message):
+        task.distortion(scenes["image"], {**scenes, "target": [scenes["target"][1], target]})
+    task.check_targets(sample, [])
+
+
+@pytest.mark.parametrize("target", [7, None, {"boxes": torch.zeros(0, 4)}, [1, 2]])
+def test_targets_of_another_kind_are_refused_with_the_remedy(make, scenes, target):
+    sample = {"image": scenes["image"][0], "name": "p.png", "target": target}
+    with pytest.raises(DataError, match=r"p\.png.*coco:FOLDER,ANNOTATIONS\.json"):
+        make().check_targets(sample, ["box-AP50"])
+
+
+def test_masks_are_needed_only_for_their_metrics(make, scenes):
+    task, batch = make("instance-segmentation"), {**scenes, "target": [{**t} for t in scenes["target"]]}
+    for target in batch["target"]:
+        del target["masks"]
+    sample = {"name": "p.png", "target": batch["target"][0]}
+    task.check_targets(sample, ["box-AP", "box-AP50"])
+    with pytest.raises(DataError, match=r"p\.png.*without masks.*coco-masks"):
+        task.check_targets(sample, ["box-AP", "mask-AP75"])
+    prediction = task.predict([image[:, :h, :w] for image, (h, w) in zip(batch["image"], batch["size"], strict=True)])
+    boxes = task.metrics_for(["box-AP"])
+    boxes.update(prediction, batch)
+    assert set(boxes.compute()) == {name for name in task.higher_is_better if name.startswith("box-")}
+    with pytest.raises(DataError, match="without masks"):
+        task.metrics().update(prediction, batch)
 
 
 @pytest.mark.parametrize(
@@ -270,14 +331,14 @@ class Bright(Detector):
     def features(self, pictures):
         return [{"picture": picture} for picture in pictures]
 
-    def detect(self, pictures):
+    def detect(self, pictures, sizes=None):
         return [
             {
-                "boxes": torch.tensor([[0.0, 0.0, *picture.shape[:0:-1]]]),
+                "boxes": torch.tensor([[0.0, 0.0, width, height]]),
                 "labels": torch.tensor([0]),
                 "scores": picture.mean()[None],
             }
-            for picture in pictures
+            for picture, (height, width) in zip(pictures, sizes or [p.shape[1:] for p in pictures], strict=True)
         ]
 
 

@@ -19,10 +19,11 @@ class DetectionConfig(TaskConfig):
         checkpoint: Local weights (.safetensors, a torch file, or a .pkl of Detectron2's model zoo), read without
             unpickling code. Nothing is ever downloaded: without a checkpoint the weights are random.
         network_options: Arguments of torchvision's builder (min_size, num_classes, ...), or entries of Detectron2's
-            config by dotted name; for a finished Detectron2 module "min_size", "max_size".
+            config by dotted name (not MODEL.WEIGHTS, MODEL.DEVICE); for a finished Detectron2 module "min_size",
+            "max_size".
         categories: COCO category id of each label of the network, from label 0 on; 0 where a label means no category
             (torchvision's background). None: torchvision's 91 labels are category ids already, and Detectron2's 80 are
-            the COCO categories in ascending order.
+            the COCO categories in ascending order; a network with another number of labels needs them.
         loss: "features" compares the levels of the feature pyramid and needs no labels; "labels" is the detector's own
             training loss.
         levels: Names of the levels to compare ("0" to "3" and "pool", "p2" to "p6"); None takes all.
@@ -32,7 +33,8 @@ class DetectionConfig(TaskConfig):
         scale: By which pictures are resized for the loss. None: as in prediction, to the detector's own size. 1 with
             random crops is the published recipe, where the codec works on pictures that have the detector's size.
         recompute: Keep only the inputs of the backbone's blocks and compute the rest again in the backward pass: less
-            memory for large pictures, about a third more time in the detector.
+            memory for large pictures, about a third more time in the detector. Of several tasks on one live module the
+            last decides.
     """
 
     network: str = "torchvision:fasterrcnn_resnet50_fpn"

@@ -8,7 +8,7 @@ from icmh_plugins.errors import ConfigError
 from icmh_plugins.tasks import detectron2, torchvision
 from icmh_plugins.tasks.detection_config import DetectionConfig
 from icmh_plugins.tasks.detectors import Detector
-from icmh_plugins.tasks.recompute import recompute_blocks
+from icmh_plugins.tasks.recompute import keep_activations, recompute_blocks
 
 
 def make_detector(config: DetectionConfig, network: nn.Module | None = None) -> Detector:
@@ -26,6 +26,8 @@ def make_detector(config: DetectionConfig, network: nn.Module | None = None) -> 
     detector = _by_name(config) if network is None else _from_module(config, network)
     if config.recompute:
         recompute_blocks(detector.backbone)
+    else:
+        keep_activations(detector)
     return detector
 
 

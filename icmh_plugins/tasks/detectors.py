@@ -11,6 +11,9 @@ from torch.nn import functional as F
 COCO_IDS: Final = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))
 """The ids of the 80 COCO categories."""
 
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
 Detections = dict[str, Tensor]
 """Of one picture, best first: "boxes" (n, 4) xyxy in its pixels, "labels" (n,) of the network, "scores" (n,), and
 "masks" (n, H, W) bool where the network gives them."""
@@ -37,11 +40,11 @@ class Detector(nn.Module):
         """The part that makes the features."""
         raise NotImplementedError(f"{type(self).__name__} must define backbone")
 
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
+    def input_size(self, height: int, width: int) -> Size:
         """Height and width at which the detector looks at a picture of this size."""
         return height, width
 
-    def resized(self, picture: Tensor, size: tuple[int, int]) -> Tensor:
+    def resized(self, picture: Tensor, size: Size) -> Tensor:
         """A picture (3, H, W) at another size (h, w), as the detector's own pipeline does it; differentiable."""
         if size == tuple(picture.shape[-2:]):
             return picture
@@ -61,14 +64,18 @@ class Detector(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no loss with labels; use loss='features'")
 
-    def detect(self, pictures: Sequence[Tensor]) -> list[Detections]:
-        """What the detector finds in pictures of any size, resized as its own pipeline does."""
-        raise NotImplementedError(f"{type(self).__name__} must define detect(pictures)")
+    def detect(self, pictures: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Detections]:
+        """What the detector finds in pictures of any size, resized as its own pipeline does.
+
+        Args:
+            pictures: The pictures.
+            sizes: For each the (H, W) in whose pixels boxes and masks shall be, where the picture stands for one of
+                another size; None: their own.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define detect(pictures, sizes)")
 
 
-def levels_of_pictures(
-    levels: Mapping[str, Tensor], sizes: Sequence[tuple[int, int]], padded: tuple[int, int]
-) -> list[dict[str, Tensor]]:
+def levels_of_pictures(levels: Mapping[str, Tensor], sizes: Sequence[Size], padded: Size) -> list[dict[str, Tensor]]:
     """Levels of a batch, cut to the cells that lie in each picture, so that padding does not dilute means.
 
     Args:

@@ -15,13 +15,18 @@ from icmh_plugins._deps import require
 from icmh_plugins.errors import ConfigError, suggest
 from icmh_plugins.tasks.checkpoints import fit_state, load_weights
 from icmh_plugins.tasks.detection_config import DetectionConfig
-from icmh_plugins.tasks.detectors import COCO_IDS, Detections, Detector, levels_of_pictures
+from icmh_plugins.tasks.detectors import COCO_IDS, Detections, Detector, Size, levels_of_pictures
 from icmh_plugins.tasks.detectron2_weights import read_zoo_file
 
 _LOGGER = logging.getLogger(__name__)
 
 _SIZES: Final = {"min_size": 800, "max_size": 1333}
 """Detectron2's default input: the shorter and at most the longer side."""
+
+_NOT_OBEYED: Final = {
+    "MODEL.WEIGHTS": "nothing is loaded from MODEL.WEIGHTS; give a local file as checkpoint=",
+    "MODEL.DEVICE": "MODEL.DEVICE has no effect; the detector goes where the codec is",
+}
 
 
 class Detectron2Detector(Detector):
@@ -48,12 +53,13 @@ class Detectron2Detector(Detector):
         """Backbone with feature pyramid."""
         return self.network.backbone
 
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """What Detectron2's `ResizeShortestEdge` makes of this size."""
+    def input_size(self, height: int, width: int) -> Size:
+        """What Detectron2's `ResizeShortestEdge` makes of this size, at least one pixel."""
         if not self.min_size:
             return height, width
-        transforms = _part("data.transforms")
-        return transforms.ResizeShortestEdge.get_output_shape(height, width, self.min_size, self.max_size)
+        resize = _part("data.transforms").ResizeShortestEdge
+        rows, columns = resize.get_output_shape(height, width, self.min_size, self.max_size)
+        return max(1, rows), max(1, columns)
 
     def features(self, pictures: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Levels by Detectron2's names: "p2" to "p6" for an R-CNN with pyramid."""
@@ -69,12 +75,11 @@ class Detectron2Detector(Detector):
         with _computing_losses(self.network):
             return self.network(inputs)
 
-    def detect(self, pictures: Sequence[Tensor]) -> list[Detections]:
-        """What Detectron2's predictor gives, boxes and masks in the pictures' own pixels."""
+    def detect(self, pictures: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Detections]:
+        """What Detectron2's predictor gives; masks are pasted once, at the size that is asked for."""
         found = []
-        for picture in pictures:
-            height, width = picture.shape[-2:]
-            inputs = self._inputs([self.resized(picture, self.input_size(height, width))])
+        for picture, (height, width) in zip(pictures, sizes or [p.shape[-2:] for p in pictures], strict=True):
+            inputs = self._inputs([self.resized(picture, self.input_size(*picture.shape[-2:]))])
             found.append(_plain(self.network([{**inputs[0], "height": height, "width": width}])[0]["instances"]))
         return found
 
@@ -96,7 +101,10 @@ def build(name: str, config: DetectionConfig) -> Detectron2Detector:
     except (KeyError, AssertionError, ValueError) as error:
         raise ConfigError(f"Detectron2 cannot build {name!r} as configured: {error}") from error
     if config.checkpoint is None:
-        _LOGGER.warning("Detectron2's %s has random weights: what it measures means nothing", name)
+        _LOGGER.warning(
+            "Detectron2's %s has random weights (%r, its MODEL.WEIGHTS, is not loaded; give a local file as "
+            "checkpoint=): what it measures means nothing", name, settings.MODEL.WEIGHTS
+        )  # fmt: skip
     entries = settings.INPUT
     sizes = {"min_size": entries.MIN_SIZE_TEST, "max_size": entries.MAX_SIZE_TEST}
     return _wrapped(network, config, bgr=entries.FORMAT == "BGR", **sizes)
@@ -117,6 +125,7 @@ def wrap(network: nn.Module, config: DetectionConfig) -> Detectron2Detector:
 
 
 def _wrapped(network: nn.Module, config: DetectionConfig, **settings: Any) -> Detectron2Detector:
+    _check_kind(network, config.loss)
     labels = _number_of_labels(network)
     categories = config.categories or (COCO_IDS if labels == len(COCO_IDS) else ())
     if len(categories) != labels:
@@ -131,6 +140,8 @@ def _wrapped(network: nn.Module, config: DetectionConfig, **settings: Any) -> De
 def _settings(name: str, options: Mapping[str, Any]) -> Any:
     """Detectron2's config. YAML tags that execute code are obeyed in its own model zoo alone, which has some."""
     zoo = Path(_part("").__file__).parent / "model_zoo" / "configs"
+    for entry in options.keys() & _NOT_OBEYED:
+        raise ConfigError(f"network_options: {_NOT_OBEYED[entry]}")
     file = _config_file(name, zoo)
     settings = _part("config").get_cfg()
     try:
@@ -139,7 +150,7 @@ def _settings(name: str, options: Mapping[str, Any]) -> Any:
     # yacs and YAML raise errors of many kinds, none of them their own.
     except Exception as error:
         raise ConfigError(f"Detectron2's config {name!r} cannot be used with these options: {error}") from error
-    settings.MODEL.DEVICE, settings.MODEL.WEIGHTS = "cpu", ""
+    settings.MODEL.DEVICE = "cpu"
     return settings
 
 
@@ -151,6 +162,20 @@ def _config_file(name: str, zoo: Path) -> Path:
             return file
     known = (each.relative_to(zoo).as_posix() for each in zoo.glob("COCO-*/*.yaml"))
     raise ConfigError(f"there is no config {name!r}, as a file or in Detectron2's model zoo.{suggest(name, known)}")
+
+
+def _check_kind(network: nn.Module, loss: str) -> None:
+    if any(cls.__name__ == "RRPN" for cls in type(getattr(network, "proposal_generator", None)).__mro__):
+        raise ConfigError(f"{type(network).__name__} finds rotated boxes, which COCO's metric does not know")
+    if loss != "labels":
+        return
+    for needed, needs in (
+        ("keypoints", getattr(getattr(network, "roi_heads", None), "keypoint_on", False)),
+        ("a class for each pixel", hasattr(network, "sem_seg_head")),
+    ):
+        if needs:
+            raise ConfigError(f"this network's own loss needs {needed}, which the data does not have; "
+                              "use loss='features'")  # fmt: skip
 
 
 def _number_of_labels(network: nn.Module) -> int:

@@ -14,7 +14,7 @@ def recompute_blocks(network: nn.Module) -> None:
     """Let a frozen network keep only the inputs of its blocks for the backward pass, in place.
 
     A block is a module with parts of its own that stands in a list or sequence: a residual block of a ResNet, a
-    Detectron2 ResNet or a MobileNet. Results and gradients stay the same.
+    Detectron2 ResNet or a MobileNet. Results and gradients stay the same. Blocks that do so already stay as they are.
 
     Raises:
         ConfigError: The network has no such blocks.
@@ -24,7 +24,19 @@ def recompute_blocks(network: nn.Module) -> None:
         raise ConfigError(f"{type(network).__name__} has no blocks whose activations could be recomputed; "
                           "leave recompute off")  # fmt: skip
     for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+        if not _recomputes(block):
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def keep_activations(network: nn.Module) -> None:
+    """Undo `recompute_blocks`, in place; a network without such blocks stays as it is."""
+    for block in filter(_recomputes, network.modules()):
+        block.forward = block.forward.args[0]
+
+
+def _recomputes(block: nn.Module) -> bool:
+    forward = vars(block).get("forward")
+    return isinstance(forward, partial) and forward.func is checkpoint
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:

@@ -9,25 +9,33 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 from torch import Tensor, nn
 
 from icmh_plugins._deps import require
-from icmh_plugins.errors import ConfigError, suggest
+from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.tasks.checkpoints import load_weights
 from icmh_plugins.tasks.detection_config import DetectionConfig
-from icmh_plugins.tasks.detectors import Detections, Detector, levels_of_pictures
+from icmh_plugins.tasks.detectors import Detections, Detector, Size, levels_of_pictures
 
 _LOGGER = logging.getLogger(__name__)
 
-_ZERO_EPS: Final = ("258fb6c6", "bf2d0c1e", "eeacb38b")
-"""First digits of the SHA-256 of torchvision's first weights (COCO_V1) of Faster R-CNN, Mask R-CNN and RetinaNet with
-ResNet-50, which torchvision runs with batch normalisation whose eps is 0."""
+_ZERO_EPS: Final = ("258fb6c6", "bf2d0c1e", "fc266e95", "eeacb38b")
+"""First digits of the SHA-256 of torchvision's first weights (COCO_V1) of Faster, Mask and Keypoint R-CNN and RetinaNet
+with ResNet-50, which torchvision runs with batch normalisation whose eps is 0."""
 
 _LABELS: Final = 91
 """Labels of torchvision's COCO models, which are COCO category ids."""
+
+_LABELS_OF: Final = (
+    "roi_heads.box_predictor.cls_score.out_features",  # the R-CNNs
+    "head.classification_head.num_classes",  # RetinaNet, FCOS
+    "head.classification_head.num_columns",  # SSD, SSDLite
+)
+"""Where torchvision's detectors say how many labels they have."""
 
 
 class TorchvisionDetector(Detector):
@@ -48,8 +56,12 @@ class TorchvisionDetector(Detector):
         """Backbone with feature pyramid."""
         return self.network.backbone
 
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """What `GeneralizedRCNNTransform` makes of this size in eval mode."""
+    def input_size(self, height: int, width: int) -> Size:
+        """What `GeneralizedRCNNTransform` makes of this size in eval mode, at least one pixel."""
+        rows, columns = self._transformed(height, width)
+        return max(1, rows), max(1, columns)
+
+    def _transformed(self, height: int, width: int) -> Size:
         transform = self.network.transform
         if transform.fixed_size is not None:
             return transform.fixed_size[1], transform.fixed_size[0]
@@ -71,9 +83,22 @@ class TorchvisionDetector(Detector):
         with _computing_losses(self.network):
             return self.network(list(pictures), targets)
 
-    def detect(self, pictures: Sequence[Tensor]) -> list[Detections]:
-        """What the module itself returns; masks where their probability is above 1/2."""
-        found = self.network(list(pictures))
+    def detect(self, pictures: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Detections]:
+        """What the module itself returns; masks where their probability is above 1/2.
+
+        Raises:
+            DataError: A picture is so narrow that torchvision would shrink it to nothing.
+        """
+        own = [tuple(picture.shape[-2:]) for picture in pictures]
+        for height, width in own:
+            if not all(self._transformed(height, width)):
+                raise DataError(
+                    f"a picture of {height}x{width} pixels (height x width) is too narrow: at the detector's size no "
+                    "pixel is left of it. Remedy: take it out of the data"
+                )
+        scale_back = self.network.transform.postprocess
+        with _other_transform(self.network, postprocess=lambda found, seen, _: scale_back(found, seen, sizes or own)):
+            found = self.network(list(pictures))
         return [
             {**each, "masks": each["masks"][:, 0] > 0.5} if "masks" in each else each for each in map(_plain, found)
         ]
@@ -88,7 +113,7 @@ def build(name: str, config: DetectionConfig) -> TorchvisionDetector:
         MissingDependencyError: torchvision is not installed.
     """
     models = require("torchvision.models", "a detector of torchvision")
-    known = [each for each in models.list_models(models.detection) if not each.startswith("keypoint")]
+    known = models.list_models(models.detection)
     if name not in known:
         raise ConfigError(f"torchvision has no detector {name!r}.{suggest(name, known)}")
     options = {**config.network_options, "weights": None, "weights_backbone": None}
@@ -103,35 +128,51 @@ def build(name: str, config: DetectionConfig) -> TorchvisionDetector:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = 0.0
-    default = range(_LABELS) if config.network_options.get("num_classes", _LABELS) == _LABELS else None
-    return _wrapped(network, config, default)
+    return _wrapped(network, config)
 
 
 def wrap(network: nn.Module, config: DetectionConfig) -> TorchvisionDetector:
     """A detector from a live module; it may be of any class with torchvision's parts.
 
     Raises:
-        ConfigError: The module lacks those parts, or the options belong to a named network.
+        ConfigError: The module lacks those parts, the options belong to a named network, or the categories do not fit.
         DataError: The checkpoint does not fit.
     """
     lacking = [name for name in ("backbone", "transform") if not isinstance(getattr(network, name, None), nn.Module)]
-    if lacking or not all(hasattr(network.transform, name) for name in ("normalize", "batch_images", "min_size")):
+    methods = "normalize", "batch_images", "postprocess", "min_size"
+    if lacking or not all(hasattr(network.transform, name) for name in methods):
         raise ConfigError(
             f"{type(network).__name__} is not built like torchvision's detectors (it needs 'backbone', and a "
             "'transform' that resizes and normalises); derive from `tasks.detectors.Detector` to bring another one"
         )
     if config.network_options:
         raise ConfigError("network_options belong to a network by name; a finished module has its own")
-    return _wrapped(network, config, range(_LABELS))
+    return _wrapped(network, config)
 
 
-def _wrapped(network: nn.Module, config: DetectionConfig, default: Sequence[int] | None) -> TorchvisionDetector:
-    categories = config.categories or default
-    if categories is None:
-        raise ConfigError("this network has labels of its own; say which COCO category each has: categories=(0, ...)")
+def _wrapped(network: nn.Module, config: DetectionConfig) -> TorchvisionDetector:
+    labels = _number_of_labels(network)
+    categories = config.categories or (range(_LABELS) if labels == _LABELS else ())
+    if not categories or labels not in (None, len(categories)):
+        raise ConfigError(
+            f"this network has {labels or 'an unknown number of'} labels, categories names {len(categories)}; say "
+            "which COCO category each has: categories=(0, ...), 0 for the background"
+        )
+    heads = getattr(network, "roi_heads", None)
+    if config.loss == "labels" and heads is not None and heads.has_keypoint():
+        raise ConfigError("this network's own loss needs keypoints, which the data does not have; use loss='features'")
     if config.checkpoint is not None:
         load_weights(network, config.checkpoint)
     return TorchvisionDetector(network, categories)
+
+
+def _number_of_labels(network: nn.Module) -> int | None:
+    for path in _LABELS_OF:
+        try:
+            return attrgetter(path)(network)
+        except AttributeError:
+            continue
+    return None
 
 
 def _check_options(options: Mapping[str, Any], builder: Callable[..., nn.Module], network: nn.Module) -> None:
@@ -154,18 +195,28 @@ def _computing_losses(network: nn.Module) -> Iterator[None]:
     """
     branching = [network, *(getattr(network, name, None) for name in ("rpn", "roi_heads"))]
     modes = {module: module.training for module in branching if module is not None}
-    transform = network.transform
-    network.transform = copy.copy(transform)
-    network.transform.training = True  # or it would scale the (absent) detections back
-    network.transform.resize = lambda image, target=None: (image, target)
     try:
         for module in modes:
             module.training = True
+        # Unless it trains, a transform would scale the (absent) detections back.
+        with _other_transform(network, training=True, resize=lambda image, target=None: (image, target)):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _other_transform(network: nn.Module, **attributes: Any) -> Iterator[None]:
+    """Within the context the network has a copy of its transform with other attributes."""
+    transform = network.transform
+    network.transform = copy.copy(transform)
+    try:
+        for name, value in attributes.items():
+            setattr(network.transform, name, value)
         yield
     finally:
         network.transform = transform
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _plain(found: Mapping[str, Any]) -> Detections:

@@ -94,7 +94,7 @@ def test_the_published_first_weights_get_their_eps(weights, monkeypatch):
 def test_those_weights_are_the_ones_that_torchvision_runs_so():
     from torchvision.models import detection
 
-    names = ("FasterRCNN_ResNet50_FPN", "MaskRCNN_ResNet50_FPN", "RetinaNet_ResNet50_FPN")
+    names = [f"{kind}_ResNet50_FPN" for kind in ("FasterRCNN", "MaskRCNN", "KeypointRCNN", "RetinaNet")]
     urls = [getattr(detection, f"{name}_Weights").COCO_V1.url for name in names]
     assert [url.rsplit("-", 1)[1] for url in urls] == [f"{digest}.pth" for digest in backend._ZERO_EPS]
 
@@ -103,8 +103,8 @@ def test_those_weights_are_the_ones_that_torchvision_runs_so():
     ("network", "options", "message"),
     [
         ("fasterrcnn_resnet50", {}, "Did you mean 'fasterrcnn_resnet50_fpn'"),
-        ("keypointrcnn_resnet50_fpn", {}, "has no detector"),
-        (SSD[12:], {"num_classes": 5}, "labels of its own"),
+        ("keypointrcnn_resnet50_fpn", {}, "2 labels, categories names 0"),
+        (SSD[12:], {"num_classes": 5}, "5 labels, categories names 0"),
         ("fasterrcnn_mobilenet_v3_large_320_fpn", {"min_sise": 5}, "Did you mean 'min_size'"),
         ("fasterrcnn_mobilenet_v3_large_320_fpn", {"weights": "DEFAULT"}, "nothing is downloaded"),
         ("fasterrcnn_mobilenet_v3_large_320_fpn", {"num_classes": "many"}, "does not take these"),

@@ -49,6 +49,13 @@ def test_arrays_pickled_by_another_numpy_are_read_too(write):
     assert torch.equal(read_zoo_file(path)["backbone.weight"], torch.tensor(MODEL["backbone.weight"]))
 
 
+def test_arrays_in_another_byte_order_empty_ones_and_bits(write):
+    arrays = {"big": np.arange(4, dtype=">i4").reshape(2, 2), "none": np.zeros((0, 3)), "bits": np.array([True, False])}
+    found = read_zoo_file(write({"model": arrays}, protocol=4))
+    assert all(found[name].tolist() == value.tolist() for name, value in arrays.items())
+    assert found["none"].shape == (0, 3)
+
+
 class Payload:
     def __init__(self, function, *arguments):
         self.reduced = function, arguments
@@ -85,8 +92,10 @@ def test_dotted_names_do_not_lead_out_of_what_is_allowed(tmp_path):
         (MODEL, "names of Caffe2"),
         ({"model": MODEL, "__author__": "torchvision", "matching_heuristics": True}, "names of torchvision"),
         ([1, 2], "names of another program"),
-        ({"model": {"a": np.array(["text"])}}, "'a', which is no array of numbers"),
-        ({"model": {"a": np.array([{}], dtype=object)}}, "'a', which is no array of numbers"),
+        ({"model": {"a": np.array(["text"])}}, "values of type 'U4', which are no numbers"),
+        ({"model": {"a": np.array([{}], dtype=object)}}, "values of type 'O8', which are no numbers"),
+        ({"model": {"a": np.zeros(2, [("b", "f4")])}}, "values of type 'V4', which are no numbers"),
+        ({"model": {"a": np.zeros(2, np.complex64)}}, "values of type 'c8', which are no numbers"),
         ({"model": {"a": 3}}, "'a', which is no array of numbers"),
     ],
 )
@@ -104,3 +113,48 @@ def test_missing_and_damaged_files_are_refused(write, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="cannot be read as plain arrays"):
             read_zoo_file(path)
+
+
+class Restored(Payload):
+    """Rebuilt from `reduced`, then restored from `state`."""
+
+    def __init__(self, state, function, *arguments):
+        self.reduced = function, arguments, state
+
+
+REBUILD, EMPTY = np.empty(0).__reduce__()[0], (np.ndarray, (0,), b"b")
+FLOAT = np.dtype("f4")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Restored((3, "<", None, ("a",), {"a": (FLOAT, 2**40)}, 8, 1, 27), np.dtype, "f4"),
+        Restored((3, "<", None, None, None, 2**40, 1, 63), np.dtype, "f4"),
+        Restored((3, "?", None, None, None, -1, -1, 0), np.dtype, "f4"),
+        Restored((1, (2**40,), FLOAT, False, b"1234"), REBUILD, *EMPTY),
+        Restored((1, (2,), FLOAT, False, b"1234"), REBUILD, *EMPTY),
+        Restored((1, (1,), OrderedDict(), False, b"1234"), REBUILD, *EMPTY),
+        Restored((1, (1,), np.dtype("O"), False, [1]), REBUILD, *EMPTY),
+        Payload(np.ndarray, (2**40,)),
+    ],
+)
+def test_states_that_plain_arrays_do_not_have_are_refused(write, value):
+    with pytest.raises(DataError, match="cannot be read as plain arrays"):
+        read_zoo_file(write({"model": {"a": value}}))
+
+
+def test_whatever_byte_is_damaged_the_error_is_ours(write):
+    path = write({"model": MODEL})
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for position in random.integers(0, len(whole), 2):
+            damaged[position] = random.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            read_zoo_file(path)
+        except DataError:
+            refused += 1
+    assert refused > 200

@@ -7,6 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from torch.utils.data import ConcatDataset, Subset
+
+from icmh_plugins.data.sources import Wrapped
+
 
 def within(dataset: Any, *attributes: str) -> Iterator[Any]:
     """The outermost data sets that have one of `attributes`, or that are not made of others.
@@ -25,7 +29,8 @@ def fingerprint(dataset: Any) -> str:
     """A hash of the data's names and targets, from the "fingerprint" of each data set within; "" if one has none."""
     if hasattr(dataset, "fingerprint"):
         return dataset.fingerprint
-    prints = [fingerprint(each) for each in _held(dataset)]
+    known = isinstance(dataset, Wrapped | Subset | ConcatDataset)  # others may change what they hold
+    prints = [fingerprint(each) for each in _held(dataset)] if known else []
     if not prints or not all(prints):
         return ""
     facts = [prints, list(map(int, getattr(dataset, "indices", ())))]

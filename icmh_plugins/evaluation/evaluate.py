@@ -18,6 +18,7 @@ from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.bitstream.container import unpack
 from icmh_plugins.bitstream.runtime import device_of
 from icmh_plugins.data.datasets import Sample
+from icmh_plugins.data.nested import fingerprint
 from icmh_plugins.data.sources import open_data
 from icmh_plugins.errors import ConfigError
 from icmh_plugins.evaluation.complexity import timed
@@ -59,7 +60,8 @@ def evaluate(
         model: Any codec with entropy tables.
         task: A registered task's name, a `Task`, or several by name (metrics are then called ``"name/metric"``);
             None measures rate and fidelity only. Decoding is shared.
-        data: A folder of pictures, a CSV of labels, or an indexable dataset.
+        data: A folder of pictures, a CSV of labels, ``coco:IMAGES_FOLDER,ANNOTATIONS.json`` (``coco-masks:`` for masks
+            beside boxes), or an indexable dataset.
         task_options: Options of the task when it is one name.
         metrics: Task metrics to report; None takes all, and then refuses data without the labels they need.
         views: Further views of the same streams to score ("human", or a named adapter); their metrics are called
@@ -70,7 +72,7 @@ def evaluate(
             Where it resizes, boxes and masks are predicted on the resized picture and scaled back to be judged.
         limit: Take the first images only.
         save_streams: Folder to write every stream to.
-        resume: File of records; an evaluation that was stopped goes on after the last one in it.
+        resume: File of records; an evaluation that was stopped goes on after the last one in it, on the same data.
         progress: Show a progress bar.
 
     Raises:
@@ -89,12 +91,15 @@ def evaluate(
     scorer.check_targets(first)
     rules.check_target(first)
     folder = None if save_streams is None else Path(save_streams)
-    settings = {"protocol": protocol, "views": list(views), "images": count}
+    settings = {"protocol": protocol, "views": list(views), "images": count, "data": fingerprint(dataset)}
+    settings["metrics"] = None if metrics is None else sorted(metrics)
     facts = identity(model, tasks, lower_is_better=scorer.lower_is_better(), **settings)
     log = RecordLog(resume, facts) if resume else None
     measure = partial(_measure, model, rules, scorer=scorer, views=views, folder=folder)
     for record in log.records if log else ():
         scorer.restore(record.evidence)
+    if log and not settings["data"]:
+        log.check_names(dataset[index]["name"] for index in range(len(log.records)))
     records = _records(measure, dataset, count, log, progress)
     whole = scorer.whole(draw(count))
     return summarise(model, name or _default_name(model), label, protocol, records, whole, facts)

@@ -16,7 +16,7 @@ from icmh_plugins.adapters.store import adapter_digest
 from icmh_plugins.codecs.fingerprint import base_fingerprint, tables_fingerprint
 from icmh_plugins.tasks.base import Task
 
-_PACKAGES = ("torch", "compressai", "timm", "numpy")
+_PACKAGES = ("torch", "torchvision", "detectron2", "compressai", "timm", "pycocotools", "numpy")
 
 
 def identity(model: nn.Module, tasks: Sequence[tuple[str, Task]], **settings: Any) -> dict[str, Any]:

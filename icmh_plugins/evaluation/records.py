@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,22 @@ class RecordLog:
         """Add one record; it is on disk when this returns."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(record)) + "\n")
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Refuse other data than that of the records.
+
+        Args:
+            names: Of the data's images, one for each record.
+
+        Raises:
+            DataError: One differs.
+        """
+        for index, (record, name) in enumerate(zip(self.records, names, strict=True)):
+            if record.name != name:
+                raise DataError(
+                    f"{self._path} has {record.name!r} as image {index}, the data has {name!r} there. "
+                    "Remedy: give the same data in the same order, or another file for `resume`"
+                )
 
     def _parse(self, line: str) -> dict[str, Any]:
         try:

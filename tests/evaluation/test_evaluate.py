@@ -9,6 +9,7 @@ from icmh_plugins.adapters.activate import use_adapter
 from icmh_plugins.adapters.host import adapter_modules
 from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.bitstream.container import unpack
+from icmh_plugins.data.images import write_image
 from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.evaluation.bootstrap import paired_difference
 from icmh_plugins.evaluation.complexity import latency
@@ -137,6 +138,8 @@ def test_a_stopped_run_goes_on(adapted, classifier, pictures, tmp_path):
 class Stopping:
     """Pictures that may be read from `start` (and the first, for its labels) to `after`; then the user stops."""
 
+    fingerprint = "three pictures"  # else their names would be read to compare them
+
     def __init__(self, pictures, after, start=0):
         self.pictures, self.after, self.start = pictures, after, start
 
@@ -148,6 +151,41 @@ class Stopping:
             raise KeyboardInterrupt
         assert index == 0 or index >= self.start
         return self.pictures[index]
+
+
+class Ordered:
+    """Some of the pictures, without a fingerprint."""
+
+    def __init__(self, pictures, order):
+        self.pictures, self.order = pictures, order
+
+    def __len__(self):
+        return len(self.order)
+
+    def __getitem__(self, index):
+        return self.pictures[self.order[index]]
+
+
+def test_resume_refuses_other_pictures_and_other_metrics(codec, classifier, pictures, tmp_path):
+    log = tmp_path / "log.jsonl"
+    options = {"resume": log, "progress": False}
+    evaluate(codec, classifier, Ordered(pictures, [0, 2, 1]), **options)
+    evaluate(codec, classifier, Ordered(pictures, [0, 2, 1]), **options)
+    with pytest.raises(DataError, match=r"'p2.png' as image 1, the data has 'p1.png'.*the same order"):
+        evaluate(codec, classifier, Ordered(pictures, [0, 1, 2]), **options)
+    with pytest.raises(DataError, match="metrics differ"):
+        evaluate(codec, classifier, Ordered(pictures, [0, 2, 1]), metrics=["top1"], **options)
+
+
+def test_resume_refuses_other_labels(codec, classifier, pictures, tmp_path):
+    log, table = tmp_path / "log.jsonl", tmp_path / "labels.csv"
+    for index in (0, 1):
+        write_image(tmp_path / f"{index}.png", pictures[index]["image"])
+    table.write_text("file,label\n0.png,1\n1.png,2\n")
+    evaluate(codec, classifier, table, resume=log, progress=False)
+    table.write_text("file,label\n0.png,1\n1.png,3\n")
+    with pytest.raises(DataError, match="data differ"):
+        evaluate(codec, classifier, table, resume=log, progress=False)
 
 
 def test_resume_refuses_another_codec(adapted, classifier, pictures, tmp_path):

@@ -75,6 +75,8 @@ def crop(images: Tensor, size: Size) -> Tensor:
 def rescaled(prediction: Any, size: Size, original: Size) -> Any:
     """Boxes and masks of predictions on pictures of `size`, in pixels of pictures of `original` size.
 
+    For tasks that cannot predict at the original size: here a mask is cut at 1/2 twice, before and after.
+
     Args:
         prediction: One mapping a picture, with "boxes" (n, 4) as x0, y0, x1, y1 and maybe "masks" (n, h, w) bool.
             Anything else is returned as it is.

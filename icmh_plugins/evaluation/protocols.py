@@ -16,6 +16,8 @@ from icmh_plugins.data.sources import PICTURES
 from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.evaluation import framing
 from icmh_plugins.evaluation.framing import Size
+from icmh_plugins.tasks.base import Task
+from icmh_plugins.tasks.detection import Detection
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,11 @@ class Frame:
         """What the task sees of a decoded picture (1, 3, H', W'): (1, 3, h, w) in [0, 1]."""
         return self.undo(decoded, self.size).clamp(0, 1)
 
-    def judged(self, prediction: Any) -> Any:
-        """A prediction on `shown` in pixels of the data's picture, where it is compared with the target."""
-        return framing.rescaled(prediction, self.size, self.original)
+    def judged(self, task: Task, shown: Tensor) -> Any:
+        """What `task` predicts on `shown`, in pixels of the data's picture, where it is compared with the target."""
+        if isinstance(task, Detection):
+            return task.predict(shown, [self.original])
+        return framing.rescaled(task.predict(shown), self.size, self.original)
 
 
 PROTOCOLS: Mapping[str, EvaluationProtocol] = {

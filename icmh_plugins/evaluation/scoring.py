@@ -93,7 +93,7 @@ class Scorer:
         decoded: Tensor,
         batches: Sequence[Batch],
         view: str = "",
-        judged: Callable[[Any], Any] = lambda prediction: prediction,
+        judged: Callable[[Task, Tensor], Any] = lambda task, picture: task.predict(picture),
     ) -> ImageScores:
         """Scores of one decoded image.
 
@@ -101,12 +101,12 @@ class Scorer:
             decoded: (1, 3, H, W) in [0, 1].
             batches: What `prepare` gave.
             view: "" or the name of a further view: names are then ``"top1@human"``.
-            judged: Brings a prediction into the pixels of the targets.
+            judged: What a task predicts on `decoded`, in the pixels of the targets.
         """
         scores: dict[str, float] = {}
         evidence: dict[str, Any] = {}
         for index, ((prefix, task), batch) in enumerate(zip(self._tasks, batches, strict=True)):
-            prediction, metric = judged(task.predict(decoded)), self._accumulator(prefix, task)
+            prediction, metric = judged(task, decoded), self._accumulator(prefix, task)
             metric.update(prediction, batch)
             found = {name: float(values[0]) for name, values in metric.scores().items()}
             scores |= {_name(prefix, name): value for name, value in found.items()}

@@ -15,7 +15,7 @@ from icmh_plugins.tasks.detection_config import DetectionConfig, InstanceSegment
 from icmh_plugins.tasks.detection_metrics import CocoAP
 from icmh_plugins.tasks.detection_networks import make_detector
 from icmh_plugins.tasks.detection_targets import annotations, check_categories, check_target, ids_of, training_target
-from icmh_plugins.tasks.detectors import Detections
+from icmh_plugins.tasks.detectors import Detections, Size
 from icmh_plugins.tasks.distances import feature_distances
 from icmh_plugins.tasks.joint_metric import JointMetric
 
@@ -117,14 +117,29 @@ class Detection(Task):
         return TaskLoss(total, {name: value.detach() for name, value in parts.items()})
 
     @torch.no_grad()
-    def predict(self, x_hat: Tensor | Sequence[Tensor]) -> list[Detections]:
+    def predict(self, x_hat: Tensor | Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Detections]:
         """Detections in decoded pictures, (B, 3, H, W) or each (3, H, W).
+
+        Args:
+            x_hat: The pictures.
+            sizes: For each the (H, W) in whose pixels boxes and masks shall be; None: their own. For pictures that were
+                resized before they were coded, so that masks are made once, at the size of the targets.
 
         Returns:
             For each at most 100, best first: "boxes" (n, 4) xyxy pixels of the picture, "labels" (n,) COCO category
             ids, "scores" (n,), and "masks" (n, H, W) bool if the network gives them.
+
+        Raises:
+            DataError: A picture has NaN, in which nothing would be found, or the detector cannot look at it.
         """
-        return [self._found(each) for each in self.network.detect([picture.float().clamp(0, 1) for picture in x_hat])]
+        for index, picture in enumerate(x_hat):
+            if picture.isnan().any():
+                raise DataError(
+                    f"decoded picture {index} of {len(x_hat)} has pixels that are no numbers (NaN); nothing can be "
+                    "found in it. Remedy: look for NaN in the weights of codec and adapter"
+                )
+        found = self.network.detect([picture.float().clamp(0, 1) for picture in x_hat], sizes)
+        return [self._found(each) for each in found]
 
     def check_targets(self, sample: Mapping[str, Any], metrics: Collection[str]) -> None:
         """Refuse a target that is not of the form that `CocoImages` gives; see `Task.check_targets`.

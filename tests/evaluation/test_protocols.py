@@ -12,6 +12,8 @@ from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.evaluation.evaluate import evaluate
 from icmh_plugins.evaluation.protocols import PROTOCOLS, find_protocol
 from icmh_plugins.tasks.base import Task
+from icmh_plugins.tasks.create import create_task
+from icmh_plugins.tasks.detectors import Detector
 
 
 def picture(height, width):
@@ -84,17 +86,62 @@ def test_predictions_are_judged_in_the_pixels_of_the_data():
     masks[0, 100:300, 200:400] = True
     boxes = torch.tensor([[200.0, 100, 400, 300], [0, 0, 1200, 800]])
     prediction = [{"boxes": boxes, "labels": torch.tensor([1, 2]), "masks": masks}]
-    (judged,) = frame.judged(prediction)
+    shown = frame.shown(frame.coded[None])
+    (judged,) = frame.judged(Says(prediction), shown)
     assert judged["boxes"].tolist() == [[100, 50, 200, 150], [0, 0, 600, 400]]
     assert judged["labels"].tolist() == [1, 2]
     assert judged["masks"].shape == (2, 400, 600)
     assert judged["masks"].sum((1, 2)).tolist() == [100 * 100, 0]
     assert judged["masks"][0, 50:150, 100:200].all()
-    none = frame.judged([{"boxes": torch.zeros(0, 4), "masks": torch.zeros(0, 800, 1200, dtype=torch.bool)}])
+    nothing = {"boxes": torch.zeros(0, 4), "masks": torch.zeros(0, 800, 1200, dtype=torch.bool)}
+    none = frame.judged(Says([nothing]), shown)
     assert none[0]["masks"].shape == (0, 400, 600)
     assert none[0]["masks"].dtype == torch.bool
     classes = torch.rand(1, 10)
-    assert frame.judged(classes) is classes
+    assert frame.judged(Says(classes), shown) is classes
+
+
+class Says(Task):
+    """Predicts what it is told."""
+
+    def __init__(self, prediction):
+        super().__init__()
+        self.prediction = prediction
+
+    def predict(self, x_hat):
+        return self.prediction
+
+
+class Square(Detector):
+    """A detector whose one mask, a square at any size, is asked for once."""
+
+    def __init__(self):
+        super().__init__((1,), gives_masks=True)
+        self.asked = []
+
+    def detect(self, pictures, sizes=None):
+        self.asked.append(([tuple(picture.shape[-2:]) for picture in pictures], sizes))
+        masks = torch.ones(1, *sizes[0], dtype=torch.bool)
+        boxes = torch.tensor([[0.0, 0.0, *sizes[0][::-1]]])
+        return [{"boxes": boxes, "labels": torch.tensor([0]), "scores": torch.ones(1), "masks": masks}]
+
+
+@pytest.mark.parametrize("protocol", ["native", "adapt-icmh", "transtic"])
+def test_detectors_predict_once_in_the_pixels_of_the_data(codec, protocol):
+    network = Square()
+    target = {
+        "image_id": 1,
+        "boxes": torch.tensor([[0.0, 0.0, 60.0, 40.0]]),
+        "labels": torch.tensor([1]),
+        "iscrowd": torch.tensor([False]),
+        "area": torch.tensor([2400.0]),
+        "masks": torch.ones(1, 40, 60, dtype=torch.bool),
+    }
+    task = create_task("instance-segmentation", network=network)
+    result = evaluate(codec, task, [sample(40, 60, target=target)], protocol=protocol, progress=False)
+    seen = (40, 60) if protocol == "native" else (800, 1200)
+    assert network.asked == [([seen], [(40, 60)])]
+    assert result.values["mask-AP"] == result.values["box-AP"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

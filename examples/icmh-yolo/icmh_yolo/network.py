@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from icmh_plugins.errors import DataError
-from icmh_plugins.tasks.detectors import COCO_IDS, Detections, Detector
+from icmh_plugins.tasks.detectors import COCO_IDS, Detections, Detector, Size
 from icmh_yolo.decode import detections
 from icmh_yolo.graph import YoloGraph
 
@@ -58,15 +58,15 @@ class YoloSegmenter(Detector):
             ]
         return found
 
-    def detect(self, pictures: Sequence[Tensor]) -> list[Detections]:
-        """What is found in pictures of any size."""
-        return list(self._detect(pictures))
+    def detect(self, pictures: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Detections]:
+        """What is found in pictures of any size, in pixels of the `sizes`, or of their own."""
+        return list(self._detect(pictures, sizes or [tuple(picture.shape[-2:]) for picture in pictures]))
 
-    def _detect(self, pictures: Sequence[Tensor]) -> Iterator[Detections]:
-        for picture in pictures:
+    def _detect(self, pictures: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Detections]:
+        for picture, size in zip(pictures, sizes, strict=True):
             seen = self.resized(picture, self.input_size(*picture.shape[-2:]))
             candidates, prototypes = self.graph(self._square([seen], [(0, 0)])[None])
-            yield detections(candidates[0], prototypes[0], seen.shape[-2:], picture.shape[-2:])
+            yield detections(candidates[0], prototypes[0], seen.shape[-2:], size)
 
     def _square(self, pictures: Sequence[Tensor], corners: Sequence[tuple[int, int]]) -> Tensor:
         """Pictures on grey (3, S, S)."""

@@ -10,7 +10,8 @@ from icmh_plugins.codecs.features import Feature
 from icmh_plugins.codecs.sites import SLOT, Side, Site, Where
 from icmh_plugins.codecs.tracing import Trace
 
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+"""Modules that hold others and compute nothing themselves: no sites."""
 
 
 def choose_sites(model: nn.Module, trace: Trace) -> tuple[tuple[Site, ...], tuple[str, ...]]:
@@ -38,7 +39,7 @@ def traced_sites(model: nn.Module, trace: Trace) -> tuple[Site, ...]:
     times = Counter(call.path for call in trace.calls)
     sites = []
     for call in trace.calls:
-        if times[call.path] > 1 or isinstance(model.get_submodule(call.path), _CONTAINERS):
+        if times[call.path] > 1 or isinstance(model.get_submodule(call.path), CONTAINERS):
             continue
         identity = call.path, sides[_stem(call.path)], _class(model, call.path)
         if call.output:
@@ -51,7 +52,7 @@ def traced_sites(model: nn.Module, trace: Trace) -> tuple[Site, ...]:
 def obstacle(model: nn.Module, trace: Trace, path: str) -> str:
     """Why `traced_sites` does not offer the module at `path`, which exists."""
     module = model.get_submodule(path)
-    if isinstance(module, _CONTAINERS):
+    if isinstance(module, CONTAINERS):
         children = [f"{path}.{name}" for name, _ in module.named_children() if name != SLOT]
         return f"it only holds others; name one of {', '.join(children)}"
     times = sum(call.path == path for call in trace.calls)
@@ -93,7 +94,7 @@ def _stages(model: nn.Module, trace: Trace, path: str) -> list[str]:
     """The parts of one transform at which its scale may change: neither the whole nor the insides of a block."""
     module = model.get_submodule(path)
     children = {name: child for name, child in module.named_children() if name != SLOT}
-    block = isinstance(module, _CONTAINERS) and not any(type(c).__name__ == "PixelShuffle" for c in children.values())
+    block = isinstance(module, CONTAINERS) and not any(type(c).__name__ == "PixelShuffle" for c in children.values())
     if not children or not (block or _spans_scales(trace, path)):
         return [path]
     return [stage for name in children for stage in _stages(model, trace, f"{path}.{name}")]
@@ -106,7 +107,7 @@ def _spans_scales(trace: Trace, path: str) -> bool:
 
 def _last_leaf(model: nn.Module, path: str) -> str:
     module = model.get_submodule(path)
-    while isinstance(module, _CONTAINERS) and len(module):
+    while isinstance(module, CONTAINERS) and len(module):
         name, module = list(module.named_children())[-1]
         path = f"{path}.{name}"
     return path

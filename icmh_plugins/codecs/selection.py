@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 from torch import nn
 
-from icmh_plugins.codecs.choosing import obstacle, traced_sites
+from icmh_plugins.codecs.choosing import CONTAINERS, obstacle, traced_sites
+from icmh_plugins.codecs.entropy import entropy_modules
 from icmh_plugins.codecs.sites import SLOT, CodecProfile, Side, Site
-from icmh_plugins.codecs.tracing import trace
+from icmh_plugins.codecs.tracing import Trace, trace
 from icmh_plugins.errors import CodecError, SiteError, suggest
 
 SiteChoice = Iterable[str | Site] | Mapping[str, Iterable[str | Site]]
@@ -18,6 +20,8 @@ SiteChoice = Iterable[str | Site] | Mapping[str, Iterable[str | Site]]
 _SIDES: Final[Mapping[str, tuple[Side, ...]]] = {"enc": ("analysis",), "dec": ("synthesis", "reconstruction")}
 _ENTRANCES: Final[Mapping[str, Side]] = {"picture": "analysis", "latent": "synthesis"}
 _ANY: Final[tuple[Side, ...]] = ("analysis", "synthesis", "reconstruction", "entropy")
+_SHARED: Final = re.compile(r"h(_\w+)?_s\d*|(context_prediction|entropy_parameters|cc|lrp)(_\w+)?")
+"""Names that published codecs give to what runs at encoder and decoder alike."""
 
 
 def select_sites(
@@ -54,36 +58,67 @@ def select_sites(
 
 
 def check_site(site: Site, model: nn.Module) -> None:
-    """Refuse a hand-written site that the codec does not have.
+    """Refuse a hand-written site that the codec does not have, or that is not what it says.
 
     Raises:
-        SiteError: No such module, another class, or a traced forward pass shows another side or number of channels.
+        SiteError: No such module, another class, an entropy model or a part of one, or a traced forward pass shows no
+            feature map there or another one. Of a codec that cannot be traced, modules that by their names run at both
+            ends are taken for the entropy side only.
     """
-    modules = dict(model.named_modules())
-    if site.path not in modules:
-        raise SiteError(f"{type(model).__name__} has no module {site.path!r}.{_nearest(site.path, _paths(model))}")
-    found = type(modules[site.path]).__name__
+    if site.path not in (paths := _paths(model)):
+        raise SiteError(f"{type(model).__name__} has no module {site.path!r}.{_nearest(site.path, paths)}")
+    module = model.get_submodule(site.path)
+    found = type(module).__name__
     if found != site.module_class:
         raise SiteError(f"site {site.name}: the module is a {found}, the site was made for a {site.module_class}.")
-    for seen in _traced(model):
-        if (seen.name, seen.element) != (site.name, site.element):
-            continue
-        for fact in ("side", "channels", "stride", "layout"):
-            if getattr(seen, fact) != getattr(site, fact):
-                raise SiteError(
-                    f"site {site.name}: {fact} is {getattr(seen, fact)}, the site says {getattr(site, fact)}."
-                )
+    for path in entropy_modules(model):
+        if f"{site.path}.".startswith(f"{path}."):
+            raise SiteError(f"site {site.name} is in the entropy model {path}: streams are coded past its output.")
+    try:
+        seen = trace(model)
+    except CodecError:  # described by hand because it cannot be traced: taken at its word as far as that goes
+        _check_untraced(site, module)
+    else:
+        _check_traced(site, model, seen)
+
+
+def _check_traced(site: Site, model: nn.Module, trace: Trace) -> None:
+    seen = next((other for other in traced_sites(model, trace) if other.name == site.name), None)
+    if seen is None:
+        raise SiteError(f"{site.name} ({site.module_class}) is no site: {obstacle(model, trace, site.path)}.")
+    for fact in ("where", "element", "side", "channels", "stride", "layout"):
+        if getattr(seen, fact) != getattr(site, fact):
+            raise SiteError(f"site {site.name}: {fact} is {getattr(seen, fact)}, the site says {getattr(site, fact)}.")
+
+
+def _check_untraced(site: Site, module: nn.Module) -> None:
+    if isinstance(module, CONTAINERS):
+        raise SiteError(f"{site.name} ({site.module_class}) is no site: it only holds others; name one of those.")
+    shared = [part for part in site.path.split(".") if _SHARED.fullmatch(part)]
+    if shared and site.side != "entropy":
+        raise SiteError(
+            f"site {site.name}: {shared[0]} runs at encoder and decoder alike, the site says {site.side}. Remedy: "
+            "side='entropy' if the adapter declares entropy_side = True, else another site"
+        )
 
 
 def _requests(sites: SiteChoice) -> list[tuple[str | Site, tuple[Side, ...]]]:
+    if isinstance(sites, Mapping):
+        for key in sites:
+            if key not in _SIDES:
+                raise SiteError(f"sites has no key {key!r}.{suggest(str(key), _SIDES)}")
+        return [(wanted, _SIDES[key]) for key, listed in sites.items() for wanted in _listed(listed)]
+    return [(wanted, _ANY) for wanted in _listed(sites)]
+
+
+def _listed(sites: Any) -> list[str | Site]:
     if isinstance(sites, (str, Site)):
-        return [(sites, _ANY)]
-    if not isinstance(sites, Mapping):
-        return [(wanted, _ANY) for wanted in sites]
-    for key in sites:
-        if key not in _SIDES:
-            raise SiteError(f"sites has no key {key!r}.{suggest(key, _SIDES)}")
-    return [(wanted, _SIDES[key]) for key, listed in sites.items() for wanted, _ in _requests(listed)]
+        return [sites]
+    listed = list(sites) if isinstance(sites, Iterable) else [sites]
+    wrong = [one for one in listed if not isinstance(one, (str, Site))]
+    if wrong:
+        raise SiteError(f"sites are names or Site objects, for example ['enc*', 'g_s.3'], got {wrong[0]!r}.")
+    return listed
 
 
 def _check(site: Site, model: nn.Module | None) -> list[Site]:

@@ -15,6 +15,7 @@ from icmh_plugins.testing.toy_parts import enliven, seeded
 from icmh_plugins.testing.toy_slice import SliceCodec
 from icmh_plugins.testing.toy_token import TokenCodec
 from icmh_plugins.testing.toy_tuple import TupleCodec
+from icmh_plugins.testing.toy_two_inputs import TwoInputCodec
 from icmh_plugins.testing.toy_wrapper import WrapperCodec
 
 
@@ -42,6 +43,12 @@ def wrapper_codec() -> nn.Module:
 def slice_codec() -> nn.Module:
     """TCM style: channel slices with context, one y string for the whole batch, decodes one image at a time."""
     model = seeded(SliceCodec)
+    return enliven(model, [model.g_a], [model.g_s], model.to_latent, model.to_image)
+
+
+def two_input_codec() -> nn.Module:
+    """A codec that cannot be probed (no part of `TOYS`): forward takes a second argument."""
+    model = seeded(TwoInputCodec)
     return enliven(model, [model.g_a], [model.g_s], model.to_latent, model.to_image)
 
 

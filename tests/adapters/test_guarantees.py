@@ -14,8 +14,11 @@ from icmh_plugins.adapters.host import adapter_modules, base_parameters, host_of
 from icmh_plugins.codecs.choosing import traced_sites
 from icmh_plugins.codecs.fingerprint import base_fingerprint
 from icmh_plugins.codecs.probe import probe
+from icmh_plugins.codecs.sites import Site
 from icmh_plugins.codecs.tracing import trace
 from icmh_plugins.errors import SiteError
+from icmh_plugins.testing.toy_two_inputs import two_input_profile
+from icmh_plugins.testing.toys import two_input_codec
 
 SMALL = {"middle_dim": 4}
 
@@ -172,7 +175,8 @@ def test_what_encoder_and_decoder_share_is_out_of_reach(build, snapshot):
     shared = entropy_sites(model)
     assert shared or "FactorizedPrior" in type(model).__name__
     for site in shared[:1] + shared[-1:]:
-        for sites in ([site.name], [replace(site, side="analysis")]):
+        disguised = [replace(site, side="synthesis", element=element) for element in (None, 0, -1, "x")]
+        for sites in ([site.name], [replace(site, side="analysis")], *([lie] for lie in disguised)):
             with pytest.raises(SiteError):
                 attach_adapter(model, "sfma", sites=sites)
     assert snapshot(model) == before
@@ -182,6 +186,52 @@ def test_what_encoder_and_decoder_share_is_out_of_reach(build, snapshot):
     assert {site.side for site in sites} == {"analysis", "synthesis"}
     assert not {site.path for site in sites} & {site.path for site in shared}
     assert not any(site.path.startswith(probe(model).entropy_modules) for site in sites)
+
+
+LIES = {
+    "entropy model": (Site("gaussian_conditional", "synthesis", 16, 16, "GaussianConditional", element=0), "is in the"),
+    "bottleneck": (Site("entropy_bottleneck", "analysis", 12, 64, "EntropyBottleneck", element=0), "is in the entropy"),
+    "declared": (Site("gaussian_conditional", "entropy", 16, 16, "GaussianConditional", element=0), "is in the"),
+    "part of one": (Site("gaussian_conditional.lower_bound_scale", "synthesis", 16, 16, "LowerBound"), "is in the"),
+    "container": (Site("g_a", "analysis", 16, 16, "Sequential"), "only holds others; name one of g_a.0"),
+    "not called": (Site("spare", "analysis", 3, 1, "Conv2d"), "is not called"),
+    "element": (Site("g_a.1", "analysis", 12, 2, "GDN", element="x"), "element is None, the site says x"),
+    "element, channels": (Site("g_a.1", "analysis", 17, 2, "GDN", element=0), "element is None, the site says 0"),
+    "h_s": (Site("h_s.1", "synthesis", 16, 32, "LeakyReLU", element=-1), "element is None, the site says -1"),
+    "place": (Site("g_a.1", "analysis", 12, 2, "GDN", where="within"), "where is before"),
+    "codec": (Site("", "reconstruction", 3, 1, "MeanScaleHyperprior", element="x_hat"), "has no module ''"),
+}
+
+
+@pytest.mark.parametrize(("site", "message"), LIES.values(), ids=LIES)
+@pytest.mark.parametrize("adapter", ["sfma", Offset], ids=["sfma", "entropy side"])
+def test_a_site_that_is_not_what_it_says_is_refused(codec, snapshot, adapter, site, message):
+    codec.spare = nn.Conv2d(3, 3, 1)
+    before = snapshot(codec)
+    with pytest.raises(SiteError, match=message):
+        attach_adapter(codec, adapter, sites=[site])
+    assert snapshot(codec) == before
+
+
+UNTRACED = {
+    "container": (Site("g_a", "analysis", 16, 16, "Sequential"), "only holds others"),
+    "entropy model": (Site("gaussian_conditional", "synthesis", 16, 16, "GaussianConditional", element=0), "is in the"),
+    "h_s": (Site("h_s.1", "synthesis", 12, 32, "LeakyReLU"), "h_s runs at encoder and decoder alike"),
+    "within": (Site("inner.entropy_parameters.0", "synthesis", 3, 1, "Conv2d"), "entropy_parameters runs at encoder"),
+}
+
+
+@pytest.mark.parametrize(("site", "message"), UNTRACED.values(), ids=UNTRACED)
+def test_what_both_ends_share_is_out_of_reach_without_a_trace_too(snapshot, site, message):
+    model = two_input_codec()
+    model.inner = nn.ModuleDict({"entropy_parameters": nn.Sequential(nn.Conv2d(3, 3, 1))})
+    profile = two_input_profile()
+    before = snapshot(model)
+    for options in ({"sites": [site]}, {"sites": [site.name]}, {}):
+        described = profile if options == {"sites": [site]} else replace(profile, sites=(*profile.sites, site))
+        with pytest.raises(SiteError, match=message):
+            attach_adapter(model, "sfma", preset=described, **options)
+    assert snapshot(model) == before
 
 
 @pytest.mark.parametrize("name", ["mbt2018-mean", "slice"])

@@ -84,6 +84,11 @@ def test_context_within_and_after_the_coding_is_entropy_side():
         ([Site("g_a.1", "analysis", 12, 2, "GDN")], "the module is a ResidualBlock, the site was made for a GDN"),
         ([Site("g_a.1", "analysis", 99, 2, "ResidualBlock")], "channels is 12, the site says 99"),
         ([Site("h_s.0", "synthesis", 12, 64, "Conv2d")], "side is entropy, the site says synthesis"),
+        (5, "sites are names or Site objects, for example ['enc*', 'g_s.3'], got 5"),
+        ([5], "got 5"),
+        ({"enc": None}, "got None"),
+        ({5: ["enc2"]}, "sites has no key 5"),
+        ([Site("g_a.0.conv1", "analysis", 12, 2, "Conv2d", element=0)], "element is None, the site says 0"),
         ([Site("g_a.11", "analysis", 12, 2, "ResidualBlock")], "has no module 'g_a.11'. Did you mean 'g_a.1'"),
     ],
 )

@@ -82,7 +82,8 @@ def fit(
     Args:
         model: A codec with adapters, changed in place.
         task: A registered task's name or a `Task`.
-        data: An image folder, a CSV of labels, or a Dataset of {"image", "target"} samples.
+        data: An image folder, a CSV of labels, ``coco:IMAGES_FOLDER,ANNOTATIONS.json`` (``coco-masks:`` for masks
+            beside boxes), or a Dataset of {"image", "target"} samples.
         lmbda: Weight of the distortion.
         task_options: Options of the task when it is given by name.
         validation: Held-out data in the same forms, measured (not used for selection) at every checkpoint.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from icmh_plugins.bitstream.coding import decode, encode
-from icmh_plugins.errors import CurveError
+from icmh_plugins.errors import CurveError, DataError
 from icmh_plugins.evaluation.bjontegaard import bd_metric
 from icmh_plugins.evaluation.bootstrap import bootstrap_bd, point_difference, point_interval
 from icmh_plugins.evaluation.compare import compare
@@ -116,6 +116,26 @@ def test_results_of_unwanted_metrics_stay_out(codec, pictures):
     result = evaluate(codec, {"s": SpreadTask()}, pictures, metrics=["s/never"], limit=2, progress=False)
     assert "s/spread" not in result.values
     assert "s/spread" not in result.point.resampled
+
+
+class Choosy(SpreadTask):
+    """Builds its metric for what is wanted only, and refuses to give one of them."""
+
+    def check_targets(self, sample, metrics):
+        if "never" in metrics and sample["name"] == "p0.png":
+            raise DataError(f"{sample['name']} has no target for {metrics}")
+
+    def metrics_for(self, names):
+        assert list(names) == ["spread"]
+        return super().metrics_for(names)
+
+
+def test_a_task_hears_which_of_its_metrics_are_wanted(codec, pictures):
+    result = evaluate(codec, {"s": Choosy()}, pictures, metrics=["s/spread"], limit=2, progress=False)
+    assert result.values["s/spread"] > 0
+    codec.compress = None
+    with pytest.raises(DataError, match=r"p0.png has no target for \['spread', 'never'\]"):
+        evaluate(codec, {"s": Choosy()}, pictures, limit=2, progress=False)
 
 
 def test_a_delta_has_an_interval():

@@ -24,6 +24,7 @@ class DataSection(FrozenConfig):
         degrade: Degradations to make pairs with, by DA-CLIP's words, with their options.
         clean_share: Chance that a picture is not degraded.
         clean: Folder of the ideal pictures, where `source` has the degraded ones by the same names.
+        basicsr: Have BasicSR's `PairedImageDataset` read `source` and `clean`, with these of its options.
         split: Take `source` as a tree in DA-CLIP's layout: ``<source>/<split>/<word>/{LQ,GT}``.
     """
 
@@ -31,6 +32,7 @@ class DataSection(FrozenConfig):
     degrade: dict[str, dict[str, Any]] = Field(default_factory=dict)
     clean_share: float = Field(0.0, ge=0, le=1)
     clean: str | None = None
+    basicsr: dict[str, Any] | None = None
     split: str | None = None
 
     @model_validator(mode="before")
@@ -47,6 +49,8 @@ class DataSection(FrozenConfig):
             raise ValueError("give one of 'degrade' (made pairs), 'clean' (two folders) and 'split' (a tree of pairs)")
         if self.clean_share and not self.degrade:
             raise ValueError("'clean_share' belongs to 'degrade'")
+        if self.basicsr is not None and not self.clean:
+            raise ValueError("'basicsr' reads two folders: give the second as 'clean'")
         return self
 
     def check(self, key: str) -> None:
@@ -74,6 +78,7 @@ class DataSection(FrozenConfig):
         Raises:
             ConfigError: An unknown degradation or option.
             DataError: Pictures are missing, or are no pairs.
+            MissingDependencyError: BasicSR is to read them and is not installed.
         """
         from icmh_plugins.data.degradations import degradation
         from icmh_plugins.data.degradations_dataset import Degrade
@@ -82,6 +87,10 @@ class DataSection(FrozenConfig):
         if self.degrade:
             kinds = [degradation(word, **options) for word, options in self.degrade.items()]
             return Degrade(self.source, kinds, clean_share=self.clean_share, transform=transform, seed=seed)
+        if self.clean and self.basicsr is not None:
+            from icmh_plugins.tasks.restoration_pairs import BasicSRPairs
+
+            return BasicSRPairs(self.source, self.clean, **self.basicsr)
         if self.clean:
             return PairedImages(match_folders(self.source, self.clean))
         if self.split:

@@ -27,7 +27,11 @@ def evaluate(
     codec: Codec,
     data: Annotated[
         str,
-        typer.Option("--data", help="Folder of pictures, CSV of files and labels, or 'coco:FOLDER,ANNOTATIONS.json'."),
+        typer.Option(
+            "--data",
+            help="Folder of pictures, CSV of files and labels, or 'coco:FOLDER,ANNOTATIONS.json' "
+            "('coco-masks:...' with masks).",
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Result file (JSON, read by CompressAI's plot too).")],
     checkpoint: Checkpoint = None,
@@ -37,6 +41,9 @@ def evaluate(
     ] = None,
     degrade: Annotated[
         list[str] | None, typer.Option("--degrade", help="Degrade the pictures first ('noisy', ...); may be repeated.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Take --data as a tree of pairs, DATA/SPLIT/<word>/{LQ,GT}.")
     ] = None,
     task: Annotated[str | None, typer.Option("--task", help="Task to measure; without, rate and fidelity.")] = None,
     task_option: Annotated[
@@ -67,7 +74,7 @@ def evaluate(
     """Code every picture to a real stream, decode it, and measure rate, fidelity and the task."""
     refuse_clashes([output], force)
     options = _options(task_option or [])
-    section = {"source": data, "degrade": degrade or [], "clean": clean and str(clean)}
+    section = {"source": data, "degrade": degrade or [], "clean": clean and str(clean), "split": split}
     pictures = validate_config(DataSection, section, owner="what is measured").open(seed=_SEED)
     from icmh_plugins.evaluation.evaluate import evaluate as measure
 

@@ -46,7 +46,7 @@ def create_network(name: str, options: Mapping[str, Any]) -> tuple[nn.Module, in
         The network, and what height and width of its input must be multiples of.
 
     Raises:
-        ConfigError: Unknown name or arguments.
+        ConfigError: Unknown name, or arguments that it does not take.
         MissingDependencyError: BasicSR is not installed.
     """
     cls = _find("ARCH_REGISTRY", name, "network")
@@ -54,14 +54,15 @@ def create_network(name: str, options: Mapping[str, Any]) -> tuple[nn.Module, in
         options = {"img_range": 1.0, **options}
     arguments = _bound(cls, name, options)
     multiple = {"SwinIR": arguments.get("window_size", 1), "RRDBNet": 4}.get(name, 1)
-    return cls(**arguments), multiple
+    return _built(cls, name, arguments), multiple
 
 
 def create_loss(name: str, options: Mapping[str, Any]) -> nn.Module:
     """Build a loss of BasicSR that compares two pictures, or looks at one alone (`WeightedTVLoss`).
 
     Raises:
-        ConfigError: Unknown name or arguments, or a loss that needs more than two pictures (those of GANs).
+        ConfigError: Unknown name, arguments that it does not take, a value a pixel (``reduction="none"``), or a loss
+            that needs more than two pictures (those of GANs).
         DataError: The weights of a perceptual loss are not on this machine.
         MissingDependencyError: BasicSR is not installed.
     """
@@ -70,9 +71,11 @@ def create_loss(name: str, options: Mapping[str, Any]) -> nn.Module:
     if second not in (["target"], ["gt"], ["weight"]):
         raise ConfigError(f"basicsr's {name} does not compare two pictures (it takes {', '.join(second) or 'one'})")
     arguments = _bound(cls, name, options)
+    if arguments.get("reduction") == "none":
+        raise ConfigError(f"basicsr's {name} with reduction='none' gives no single value. Remedy: 'mean' or 'sum'")
     if "vgg_type" in arguments:
         _check_weights(arguments["vgg_type"])
-    return _Scalar(cls(**arguments), alone=second == ["weight"])
+    return _Scalar(_built(cls, name, arguments), alone=second == ["weight"])
 
 
 def niqe(images: Tensor) -> Tensor:
@@ -84,8 +87,18 @@ def niqe(images: Tensor) -> Tensor:
         MissingDependencyError: BasicSR is not installed.
     """
     calculate = _find("METRIC_REGISTRY", "calculate_niqe", "metric")
-    pixels = images.detach().clamp(0, 1).mul(255).round().flip(1).permute(0, 2, 3, 1).cpu().numpy()
-    return torch.tensor([_niqe_of(calculate, each) for each in pixels], dtype=torch.float64)
+    return torch.tensor([_niqe_of(calculate, each) for each in _pixels(images)], dtype=torch.float64)
+
+
+def compare(metric: str, restored: Tensor, clean: Tensor) -> Tensor:
+    """BasicSR's "psnr" (dB, infinite for equal pictures) or "ssim" (B,) of images (B, 3, H, W) in [0, 1] at 8 bits.
+
+    Raises:
+        MissingDependencyError: BasicSR is not installed.
+    """
+    calculate = _find("METRIC_REGISTRY", f"calculate_{metric}", "metric")
+    pairs = zip(_pixels(restored), _pixels(clean), strict=True)
+    return torch.tensor([float(calculate(a, b, crop_border=0)) for a, b in pairs], dtype=torch.float64)
 
 
 def create_dataset(name: str, options: Mapping[str, Any]) -> Any:
@@ -155,8 +168,26 @@ def _bound(cls: Callable[..., Any], name: str, options: Mapping[str, Any]) -> di
     return {**arguments, **arguments.pop("kwargs", {})}
 
 
+def _built(cls: Callable[..., nn.Module], name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """An object of a class that checks its arguments little."""
+    try:
+        return cls(**arguments)
+    except Exception as error:
+        raise ConfigError(
+            f"basicsr's {name} cannot be built of {dict(arguments)}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _pixels(images: Tensor) -> np.ndarray:
+    """Images (B, 3, H, W) in [0, 1] as BasicSR has them, (B, H, W, 3) in BGR, whole numbers from 0 to 255."""
+    return images.detach().clamp(0, 1).mul(255).round().flip(1).permute(0, 2, 3, 1).cpu().numpy()
+
+
 def _check_weights(vgg: str) -> None:
     models = require("torchvision.models", "basicsr's perceptual loss")
+    known = [name for name in models.list_models(models) if name.startswith("vgg")]
+    if vgg not in known:
+        raise ConfigError(f"basicsr's perceptual loss knows no network {vgg!r}.{suggest(str(vgg), known)}")
     file = models.get_model_weights(vgg).IMAGENET1K_V1.url.rpartition("/")[2]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not cached.is_file() and not (Path("experiments/pretrained_models") / file).is_file():

@@ -23,7 +23,8 @@ class RestorationConfig(TaskConfig):
         losses: Weight of each loss by name: "l1", "mse", "charbonnier", "ssim" (1 - SSIM), "tv", or
             ``"basicsr:<Loss>"``. One name, or a list of names, weighs each with 1.
         loss_options: Arguments of BasicSR's losses by name.
-        metrics: "psnr", "ssim", "basicsr:niqe".
+        metrics: "psnr", "ssim", "basicsr:niqe", and BasicSR's own "basicsr:psnr" and "basicsr:ssim"; a name or a list.
+            In results they are called by the part after the colon.
         network: A frozen restoration network behind the codec, ``"basicsr:<Arch>"`` or a module; both loss and
             metrics then look at what it makes of the decoded picture. None: at the decoded picture itself.
         network_options: Arguments of BasicSR's architecture.
@@ -45,6 +46,19 @@ class RestorationConfig(TaskConfig):
     def _names_as_weights(cls, value: Any) -> Any:
         names = [value] if isinstance(value, str) else value
         return dict.fromkeys(names, 1.0) if isinstance(names, list | tuple) else value
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_metric(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _metrics_differ(self) -> RestorationConfig:
+        names = [name.rpartition(":")[2] for name in self.metrics]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"metrics has {', '.join(twice)} twice; results could not tell them apart")
+        return self
 
     @model_validator(mode="after")
     def _options_belong_to_losses(self) -> RestorationConfig:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import cache, partial
 from typing import Final
 
 import torch
@@ -21,22 +22,29 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def find_metric(name: str) -> ImageMetric:
-    """A metric by name: "psnr", "ssim" or "basicsr:niqe".
+    """A metric by name: "psnr", "ssim", "basicsr:niqe", or BasicSR's own "basicsr:psnr" and "basicsr:ssim".
 
     Raises:
         ConfigError: The name is unknown.
     """
-    if name not in _METRICS:
-        raise ConfigError(f"restoration has no metric {name!r}.{suggest(name, _METRICS)}")
-    return _METRICS[name]
+    if name in _METRICS:
+        return _METRICS[name]
+    ends = {known.rpartition(":")[2]: known for known in reversed(_METRICS)}
+    near = get_close_matches(name.rpartition(":")[2], ends, n=1)
+    raise ConfigError(f"restoration has no metric {name!r}.{suggest(ends[near[0]] if near else '', _METRICS)}")
 
 
-def _ssim(restored: Tensor, clean: Tensor) -> Tensor:
-    height, width = clean.shape[-2:]
-    if min(height, width) >= MIN_SIDE:
-        return ssim(restored, clean)
-    _warn("ssim", height, width)
-    return torch.full((len(clean),), float("nan"))
+def _where_defined(similarity: ImageMetric) -> ImageMetric:
+    """SSIM, NaN for pictures smaller than its window."""
+
+    def score(restored: Tensor, clean: Tensor) -> Tensor:
+        height, width = clean.shape[-2:]
+        if min(height, width) >= MIN_SIDE:
+            return similarity(restored, clean)
+        _warn("ssim", height, width)
+        return torch.full((len(clean),), float("nan"))
+
+    return score
 
 
 def _niqe(restored: Tensor, clean: Tensor) -> Tensor:
@@ -51,4 +59,10 @@ def _warn(metric: str, height: int, width: int) -> None:
     _LOGGER.warning("no %s for some images of %dx%d: too small, or without texture", metric, height, width)
 
 
-_METRICS: Final[Mapping[str, ImageMetric]] = {"psnr": psnr, "ssim": _ssim, "basicsr:niqe": _niqe}
+_METRICS: Final[dict[str, ImageMetric]] = {
+    "psnr": psnr,
+    "ssim": _where_defined(ssim),
+    "basicsr:niqe": _niqe,
+    "basicsr:psnr": partial(basicsr.compare, "psnr"),
+    "basicsr:ssim": _where_defined(partial(basicsr.compare, "ssim")),
+}

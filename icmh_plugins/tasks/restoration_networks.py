@@ -30,10 +30,16 @@ class Restorer(nn.Module):
         """Restore images (B, 3, H, W), clipped to [0, 1] first, differentiably.
 
         Raises:
-            ConfigError: The network gave another size.
+            ConfigError: The network does not take such images, or gave another size.
         """
         padded, size = pad(images.clamp(0, 1), self.multiple)
-        restored = self.network(padded)
+        try:
+            restored = self.network(padded)
+        except ValueError as error:
+            raise ConfigError(
+                f"{type(self.network).__name__} does not take pictures {tuple(padded.shape)} ({error}); restoration "
+                "needs a network of one picture, (B, 3, H, W) -> (B, 3, H, W)"
+            ) from error
         if restored.shape != padded.shape:
             raise ConfigError(
                 f"{type(self.network).__name__} makes {tuple(restored.shape)} of {tuple(padded.shape)}; restoration "

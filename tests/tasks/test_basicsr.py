@@ -12,6 +12,7 @@ import types
 import pytest
 import torch
 
+from icmh_plugins.cli.datasection import DataSection
 from icmh_plugins.data.images import read_image, write_image
 from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.tasks import basicsr
@@ -111,6 +112,10 @@ def test_the_perceptual_loss_never_downloads(monkeypatch, tmp_path):
         (lambda: basicsr.create_loss("L1Los", {}), "Did you mean 'L1Loss'"),
         (lambda: basicsr.create_loss("GANLoss", {}), "does not compare two pictures"),
         (lambda: basicsr.create_loss("L1Loss", {"weight": 1}), "L1Loss.*unexpected keyword"),
+        (lambda: basicsr.create_loss("L1Loss", {"reduction": "none"}), "gives no single value"),
+        (lambda: basicsr.create_loss("L1Loss", {"reduction": "nonee"}), "L1Loss cannot be built of.*Unsupported"),
+        (lambda: basicsr.create_loss("PerceptualLoss", {"layer_weights": {}, "vgg_type": "vg19"}), "mean 'vgg19'"),
+        (lambda: basicsr.create_network("SwinIR", {"depths": 3}), "SwinIR cannot be built of"),
         (lambda: basicsr.create_network("SwinIr", {}), "Did you mean 'SwinIR'"),
         (lambda: basicsr.create_network("RIDNet", {}), "missing a required argument"),
         (lambda: basicsr.create_dataset("PairedImageDataset", {}), "needs the option"),
@@ -174,6 +179,19 @@ def test_niqe_takes_rgb_and_is_that_of_basicsr(measuring_data):
     assert metric.compute() == {"niqe": pytest.approx(calculate_niqe(bgr, 0))}
 
 
+def test_psnr_and_ssim_are_those_of_basicsr():
+    restored, clean = picture(40, 48, 1), (picture(40, 48, 1) + 0.3 * picture(40, 48, 2)).clamp(0, 1)
+    found = {}
+    for names in (["psnr", "ssim"], ["basicsr:psnr", "basicsr:ssim"]):
+        metric = task(metrics=names).metrics()
+        metric.update(restored, {"clean": clean})
+        found[names[0]] = metric.compute()
+    assert found["basicsr:psnr"] == pytest.approx(found["psnr"], abs=2e-4)
+    tiny = task(metrics="basicsr:ssim").metrics()
+    tiny.update(picture(8, 8), {"clean": picture(8, 8)})
+    assert tiny.scores()["ssim"].tolist() == pytest.approx([float("nan")], nan_ok=True)
+
+
 @pytest.mark.parametrize("image", [picture(96, 96), torch.full((1, 3, 192, 192), 0.5)], ids=["small", "flat"])
 def test_niqe_is_undefined_without_blocks_or_texture(image, caplog):
     restoring = task(metrics=("basicsr:niqe",))
@@ -204,6 +222,33 @@ def test_paired_datasets_give_our_samples(pairs):
     crop = BasicSRPairs(pairs / "lq", pairs / "gt", gt_size=8, use_hflip=True, use_rot=True)[0]
     assert torch.allclose(crop["image"], crop["clean"] / 2, atol=1 / 255)
     assert crop["image"].shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gt_sise": 8}, "no option 'gt_sise'. Did you mean 'gt_size'"),
+        ({"scale": 2}, "scale: Input should be 1"),
+        ({"use_rot": True}, "give gt_size"),
+        ({"gt_size": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_of_pairs_are_checked(pairs, options, message):
+    with pytest.raises(ConfigError, match=message):
+        BasicSRPairs(pairs / "lq", pairs / "gt", **options)
+
+
+def test_crops_larger_than_a_picture_are_refused_at_the_start(pairs):
+    with pytest.raises(DataError, match=r"3 pictures are smaller than gt_size=21: 0\.png"):
+        BasicSRPairs(pairs / "lq", pairs / "gt", gt_size=21)
+
+
+def test_a_run_file_names_the_dataset(pairs):
+    section = DataSection(source=str(pairs / "lq"), clean=str(pairs / "gt"), basicsr={"gt_size": 8})
+    assert isinstance(section.open(), BasicSRPairs)
+    assert section.open()[0]["clean"].shape == (3, 8, 8)
+    with pytest.raises(ValueError, match="give the second as 'clean'"):
+        DataSection(source=str(pairs / "lq"), basicsr={})
 
 
 def test_bad_pairs_are_named(pairs):

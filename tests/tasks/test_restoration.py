@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from icmh_plugins.errors import ConfigError, DataError, MissingDependencyError
+from icmh_plugins.tasks.create import create_task
 from icmh_plugins.tasks.restoration import Restoration, RestorationConfig
 from icmh_plugins.tasks.restoration_losses import NATIVE
 from icmh_plugins.tasks.similarity import ssim
@@ -124,6 +125,25 @@ def test_a_network_that_enlarges_is_refused():
         task(nn.Upsample(scale_factor=2)).predict(picture(0))
 
 
+def test_a_network_of_other_inputs_is_refused():
+    class OfFrames(nn.Module):
+        def forward(self, frames):
+            _, _, _, _, _ = frames.shape
+            return frames
+
+    with pytest.raises(ConfigError, match=r"OfFrames does not take pictures \(2, 3, 24, 24\)"):
+        task(OfFrames()).predict(picture(1))
+
+
+def test_one_metric_need_not_be_a_list():
+    assert task(metrics="ssim").config.metrics == ("ssim",)
+
+
+def test_metrics_that_results_could_not_tell_apart_are_refused():
+    with pytest.raises(ConfigError, match="metrics has psnr twice"):
+        create_task("restoration", metrics=["psnr", "basicsr:psnr"])
+
+
 def test_weights_of_a_network_come_from_a_file_without_code(tmp_path):
     torch.save({"state_dict": {"scale": torch.tensor(0.25)}}, tmp_path / "net.pth")
     restoring = task(Halving(), checkpoint=str(tmp_path / "net.pth"))
@@ -154,6 +174,8 @@ def test_batches_without_fitting_clean_pictures_are_refused(clean, message):
     [
         ({"losses": "charbonier"}, "Did you mean 'charbonnier'"),
         ({"metrics": ("pnsr",)}, "Did you mean 'psnr'"),
+        ({"metrics": "niqe"}, "Did you mean 'basicsr:niqe'"),
+        ({"metrics": "basicsr:niqee"}, "Did you mean 'basicsr:niqe'"),
         ({"loss_options": {"charbonnier": {"eps": 1}}}, "has no options, got eps"),
         ({"network": "SwinIR"}, "basicsr:<Arch>"),
         ({"checkpoint": "x.pth"}, "belong to a network"),

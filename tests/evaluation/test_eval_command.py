@@ -1,11 +1,13 @@
 import json
 import subprocess
 import sys
+from typing import get_type_hints
 
 import pytest
 
 from icmh_plugins.adapters.attach import attach_adapter
 from icmh_plugins.adapters.store import save_adapter
+from icmh_plugins.cli.evaluate import evaluate as command
 from icmh_plugins.data.images import write_image
 from icmh_plugins.testing.toys import tuple_codec
 
@@ -22,6 +24,11 @@ def folder(tmp_path, pictures):
     (tmp_path / "data").mkdir()
     write_image(tmp_path / "data" / "p.png", pictures[0]["image"])
     return tmp_path
+
+
+def test_help_says_how_data_is_written():
+    option = get_type_hints(command, include_extras=True)["data"].__metadata__[0]
+    assert all(kind in option.help for kind in ("Folder", "CSV", "'coco:FOLDER", "'coco-masks:"))
 
 
 def test_command_measures_and_draws(folder):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from icmh_plugins.adapters.base import Adapter
+from icmh_plugins.adapters.coded_picture import mark_forward_passes
 from icmh_plugins.adapters.describe import Description, describe_plan
 from icmh_plugins.adapters.host import (
     AdapterHost,
@@ -117,6 +118,8 @@ def install(
             parameter.requires_grad_(False)
     for module, adapter, (site, _) in zip(modules, placed, built, strict=True):
         install_slot(module, host.activation).put(record.name, site, adapter)
+    if not host.marks and any(adapter.only_looks for adapter in placed):
+        host.marks = mark_forward_passes(root)
     host.records[record.name] = record
     taken = {site.name for site in record.sites}
     keep = [n for n in host.activation.names if taken.isdisjoint(s.name for s in host.records[n].sites)]
@@ -182,6 +185,8 @@ def _like(adapter: nn.Module, module: nn.Module, root: nn.Module) -> nn.Module:
 def _restore(root: nn.Module, host: AdapterHost) -> None:
     for name, parameter in root.named_parameters():
         parameter.requires_grad_(host.requires_grad.get(name, parameter.requires_grad))
+    for mark in host.marks:
+        mark.remove()
     set_host(root, None)
 
 

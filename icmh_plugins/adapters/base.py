@@ -29,6 +29,9 @@ class Adapter(nn.Module):
             both carry it, and a stream made with it cannot be decoded without.
         needs_fp32: Its tensors stay float32 when the codec is in half precision, or put into it later.
         paper: Where the method comes from.
+
+    Attributes:
+        only_looks: What passes here is unchanged; what the adapter sees, it sends to its part on the decoded image.
     """
 
     Config: ClassVar[type[AdapterConfig]] = AdapterConfig
@@ -39,6 +42,8 @@ class Adapter(nn.Module):
     entropy_side: ClassVar[bool] = False
     needs_fp32: ClassVar[bool] = False
     paper: ClassVar[str] = ""
+
+    only_looks: bool = False
 
     def __init__(self, site: Site, config: AdapterConfig) -> None:
         """Build the adapter of one site.

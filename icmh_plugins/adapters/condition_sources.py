@@ -16,6 +16,7 @@ from icmh_plugins.adapters.clip.conditioner import Embedding, load_conditioner
 from icmh_plugins.adapters.clip.preprocess import Resize
 from icmh_plugins.adapters.coded_picture import send, take_signal, without_padding
 from icmh_plugins.codecs.sites import Side
+from icmh_plugins.errors import AdapterError
 
 SourceName: TypeAlias = Literal["x_hat", "latent", "side-info", "hint", "none"]
 
@@ -133,7 +134,18 @@ def one_vector(e: Tensor) -> Embedding:
 
 
 def signal_or_zeros(x: Tensor, width: int) -> Tensor:
-    """What was sent in this forward pass (B, width); zeros where a module is run on its own, as for counting MACs."""
+    """What was sent in this forward pass (B, width); zeros where a module is run on its own, as for counting MACs.
+
+    Raises:
+        AdapterError: Something of another shape was sent.
+    """
     signal = take_signal()
-    fits = signal is not None and signal.shape == (len(x), width)
-    return signal if fits else torch.zeros(len(x), width, device=x.device)
+    if signal is None:
+        return torch.zeros(len(x), width, device=x.device)
+    if signal.shape != (len(x), width):
+        raise AdapterError(
+            f"a condition of shape {tuple(signal.shape)} came for {len(x)} pictures and length {width}: it is that of "
+            "another adapter or batch. Remedy: set_adapter(model, ...) with one adapter that needs a condition, and "
+            "whole batches"
+        )
+    return signal

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from icmh_plugins.adapters.coded_picture import forward_pass
 from icmh_plugins.adapters.host import AdapterRecord, adapter_modules, base_parameters, host_of, unwrap
 from icmh_plugins.codecs.modes import evaluating
 from icmh_plugins.codecs.profiles import profile_of
@@ -126,6 +127,6 @@ def count_macs(adapter: nn.Module, site: Site) -> int:
     """Multiply-accumulates of one adapter on a 256x256 image (convolutions and matrix products)."""
     reference = next(adapter.parameters(), torch.empty(0))
     x = torch.zeros(1, site.channels, _SIDE // site.stride, _SIDE // site.stride).to(reference)
-    with evaluating(adapter), FlopCounterMode(display=False) as counter:
+    with forward_pass(), evaluating(adapter), FlopCounterMode(display=False) as counter:
         adapter(x)
     return counter.get_total_flops() // 2

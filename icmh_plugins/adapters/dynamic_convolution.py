@@ -36,16 +36,20 @@ class MixedConv2d(nn.Module):
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
         self.squeeze = nn.Linear(context, max(1, context // 4))
         self.weigh = nn.Linear(max(1, context // 4), kernels)
-        self.register_buffer("tau", torch.tensor(HOTTEST))
+        self.register_buffer("steps", torch.tensor(0))  # a whole number, which half precision leaves alone
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         """Convolve each picture of `x` (B, C, H, W) with the kernel that `features` (B, C', H, W) choose for it."""
         if self.training:
-            self.tau.sub_((HOTTEST - 1) / COOLING).clamp_(min=1)
+            self.steps.add_(1)
         scores = self.weigh(torch.relu(self.squeeze(features.mean((2, 3)))))
-        mix = torch.softmax(scores / self.tau, 1).to(self.weight.dtype)
+        mix = torch.softmax(scores / self.tau(), 1).to(self.weight.dtype)
         weight, bias = torch.einsum("bk,koihw->boihw", mix, self.weight), mix @ self.bias
         batch, channels, *size = x.shape
         side_by_side = x.reshape(1, batch * channels, *size)
         out = F.conv2d(side_by_side, weight.flatten(0, 1), bias.flatten(), padding=1, groups=batch)
         return out.reshape(x.shape)
+
+    def tau(self) -> Tensor:
+        """The temperature after the training steps so far, 30 to 1, float32."""
+        return (HOTTEST - (HOTTEST - 1) * self.steps / COOLING).clamp(min=1)

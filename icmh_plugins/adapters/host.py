@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from icmh_plugins.adapters.slot import Activation, active_names, slots
 from icmh_plugins.codecs.sites import SLOT, CodecProfile, Side, Site
@@ -53,6 +54,7 @@ class AdapterHost:
         requires_grad: The base parameters' flags before that, restored when the last adapter goes.
         activation: The active names, shared with the slots.
         records: Adapters by name, in order of attaching.
+        marks: Hooks of the codec itself, where adapters send signals; removed when the last adapter goes.
     """
 
     profile: CodecProfile
@@ -61,6 +63,7 @@ class AdapterHost:
     requires_grad: dict[str, bool]
     activation: Activation = field(default_factory=Activation)
     records: dict[str, AdapterRecord] = field(default_factory=dict)
+    marks: tuple[RemovableHandle, ...] = ()
 
     @property
     def active(self) -> tuple[str, ...]:

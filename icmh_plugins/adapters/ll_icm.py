@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from icmh_plugins.adapters.base import Adapter, AdapterConfig
-from icmh_plugins.adapters.clip.conditioner import load_conditioner
+from icmh_plugins.adapters.clip.conditioner import degradation_words, load_conditioner
 from icmh_plugins.adapters.clip.preprocess import Resize
 from icmh_plugins.adapters.clip.spec import find_clip
 from icmh_plugins.adapters.condition_sources import (
@@ -74,11 +74,6 @@ class LLICMConfig(AdapterConfig):
     gate: bool = True
     tile: int = Field(512, ge=0, multiple_of=32)
 
-    @property
-    def message_bits(self) -> int:
-        """Bits of side information in each picture's stream, which whole bytes carry."""
-        return {"side-info": 8 * -(-self.side_dims * self.side_bits // 8), "hint": 8}.get(self.condition, 0)
-
 
 class LLICM(Adapter):
     """x_hat + g(c) r(x_hat, c): a restoration network r and a gate g under a condition c.
@@ -96,8 +91,8 @@ class LLICM(Adapter):
     def __init__(self, site: Site, config: LLICMConfig) -> None:
         super().__init__(site, config)
         source = SOURCES[config.condition]
-        self.restores = site.side == "reconstruction"
-        if not self.restores:
+        self.only_looks = site.side != "reconstruction"
+        if self.only_looks:
             _check_tap(site, source, config)
             self.tap = _tap(site, config)
             return
@@ -112,7 +107,7 @@ class LLICM(Adapter):
 
         At the other site of its source `x` is a feature map, and is returned as it is.
         """
-        if not self.restores:
+        if self.only_looks:
             self.tap(x)
             return x
         return self.head(x, self.mixer(self.source(x)))
@@ -154,6 +149,8 @@ def _check_tap(site: Site, source: Source, config: LLICMConfig) -> None:
 
 def _with_clip(config: LLICMConfig) -> LLICMConfig:
     weights = find_clip(config.clip, config.clip_sha256)
+    if config.condition == "hint":
+        degradation_words(config.clip, sha256=weights.sha256)  # refused now rather than at the first picture
     width = load_conditioner(config.clip, sha256=weights.sha256).width
     if config.clip_width not in (0, width):
         raise ConfigError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from icmh_plugins.adapters.clip.conditioner import Embedding
 
@@ -28,10 +27,6 @@ class PromptMixer(nn.Module):
     def forward(self, embedding: Embedding) -> Tensor:
         """The condition (B, condition), float32 under any autocast."""
         with torch.autocast(embedding.content.device.type, enabled=False):
-            content, degradation = (_scaled(part.to(self.prompt.dtype)) for part in embedding)
+            content, degradation = (part.to(self.prompt.dtype) for part in embedding.scaled())
             prompt = torch.softmax(self.weigh(degradation), dim=1) * self.prompt
             return self.degradation(prompt) + self.content(content)
-
-
-def _scaled(e: Tensor) -> Tensor:
-    return F.normalize(e, dim=-1) * e.shape[-1] ** 0.5

@@ -31,8 +31,7 @@ class SideInfoTap(nn.Module):
     def forward(self, x: Tensor) -> None:
         """Look at the pictures (B, 3, H, W) that are being coded."""
         with torch.autocast(x.device.type, enabled=False):
-            unit = [F.normalize(part, dim=-1) * part.shape[-1] ** 0.5 for part in self.clip.embed(x)]
-            v = torch.tanh(self.project(torch.cat(unit, 1)))
+            v = torch.tanh(self.project(torch.cat(self.clip.embed(x).scaled(), 1)))
         levels = ((v.detach() + 1) / 2 * (2**self.bits - 1)).round()
         rounded = v + (_values(levels, self.bits) - v).detach()
         send(self, rounded, pack_levels(levels[0].long().tolist(), self.bits))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,11 @@ from icmh_plugins.errors import CodecError, IcmhError
 
 _NESTED: Final = ("network", "state_dict", "model_state_dict")
 _HALF: Final = (torch.float16, torch.bfloat16)
+
+UNREADABLE: Final = (
+    SafetensorError, pickle.UnpicklingError, struct.error, RuntimeError, EOFError, OSError, ValueError, LookupError,
+)  # fmt: skip
+"""What reading damaged files of weights, or those of something else, raises."""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -50,11 +56,10 @@ def read_state(path: str | os.PathLike[str], nested: Sequence[str], refusal: typ
         raise refusal(f"checkpoint {path} does not exist. Remedy: check the path")
     try:
         content = _load(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).strip().partition(chr(10))[0]})"
+    except UNREADABLE as error:
         raise refusal(
-            f"checkpoint {path} cannot be read as plain weights, tensors alone{reason}. It is damaged, or a whole "
-            "pickled model: save model.state_dict() instead"
+            f"checkpoint {path} cannot be read as plain weights, tensors alone{reason(error)}. It is damaged, or a "
+            "whole pickled model: save model.state_dict() instead"
         ) from error
     for key in nested:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -65,6 +70,12 @@ def read_state(path: str | os.PathLike[str], nested: Sequence[str], refusal: typ
             f"checkpoint {path} holds no weights: looked at its top level and under {places}, and found no state dict"
         )
     return dict(content)
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error in brackets; "" for pickles, where torch advises to run what is in them."""
+    line = "" if isinstance(error, pickle.UnpicklingError) else str(error).strip().partition("\n")[0][:300]
+    return f" ({line})" if line else ""
 
 
 def _load(path: Path) -> Any:

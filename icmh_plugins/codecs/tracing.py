@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from icmh_plugins.codecs import trial
+from icmh_plugins.codecs.classical import writes_files
 from icmh_plugins.codecs.entropy import entropy_modules, is_entropy_module
 from icmh_plugins.codecs.features import Feature, feature_of
 from icmh_plugins.codecs.sites import SLOT
-from icmh_plugins.errors import CodecError
+from icmh_plugins.errors import CodecError, SiteError
 
 DEFAULT_SIZE = (256, 384)
 _LARGER_SIZES = ((256, 768), (512, 768))  # for windows of 256 pixels, and for codecs that need more than 256
@@ -75,6 +76,7 @@ def trace(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> Trace:
 
     Raises:
         CodecError: The model is not an image codec: the message says what was looked for and what was found.
+        SiteError: It is a picture format.
     """
     key = (size, tuple((path, type(module)) for path, module in model.named_modules() if SLOT not in path))
     known = _TRACES.get(model)
@@ -87,6 +89,11 @@ def trace(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> Trace:
 def _trace(model: nn.Module, size: tuple[int, int]) -> Trace:
     if size[0] == size[1]:
         raise CodecError(f"The probing size must not be square (got {size}): its axes could not be told apart.")
+    if writes_files(model):
+        raise SiteError(
+            f"{type(model).__name__} has the decoded picture only; its files are made outside of the model. Remedy: "
+            "sites=['image']; for ll-icm condition='x_hat' or 'none'"
+        )
     if not entropy_modules(model):
         raise CodecError(
             f"{type(model).__name__} is not a codec: no entropy model found (EntropyBottleneck, GaussianConditional, "

@@ -139,7 +139,7 @@ def test_each_picture_of_a_batch_gets_its_own_kernel():
     torch.manual_seed(0)
     layer = MixedConv2d(4, 8, 3).eval()
     layer.weigh.weight.mul_(50)
-    layer.tau.fill_(1)
+    layer.steps.fill_(1000)
     x, features = torch.randn(2, 4, 9, 7), torch.randn(2, 8, 9, 7) + torch.tensor([2.0, -2.0]).view(2, 1, 1, 1)
     mixes = torch.softmax(layer.weigh(torch.relu(layer.squeeze(features.mean((2, 3))))), 1)
     assert (mixes[0] - mixes[1]).abs().max() > 0.1
@@ -151,15 +151,19 @@ def test_each_picture_of_a_batch_gets_its_own_kernel():
         torch.testing.assert_close(layer(x, features)[index], sum(parts)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_kernels_cool_down_while_training_only():
-    layer, x, features = MixedConv2d(4, 8, 2), torch.rand(1, 4, 4, 4), torch.rand(1, 8, 4, 4)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_kernels_cool_down_while_training_only(dtype):
+    layer = MixedConv2d(4, 8, 2).to(dtype)
+    x, features = torch.rand(1, 4, 4, 4, dtype=dtype), torch.rand(1, 8, 4, 4, dtype=dtype)
+    assert float(layer.tau()) == 30
     layer.train()(x, features)
-    assert float(layer.tau) == pytest.approx(30 - 29 / 1000)
+    assert float(layer.tau()) == pytest.approx(30 - 29 / 1000)
     layer.eval()(x, features)
-    assert float(layer.tau) == pytest.approx(30 - 29 / 1000)
-    layer.tau.fill_(1.001)
+    assert float(layer.tau()) == pytest.approx(30 - 29 / 1000)
+    layer.steps.fill_(999)
     layer.train()(x, features)
-    assert float(layer.tau) == 1
+    layer(x, features)
+    assert float(layer.tau()) == 1
 
 
 def test_mixed_kernels_see_the_whole_picture():

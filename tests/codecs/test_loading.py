@@ -106,6 +106,7 @@ class Bomb:
     [
         (b"", "cannot be read as plain weights"),
         (b"not a checkpoint", "cannot be read as plain weights"),
+        (b"junk", "cannot be read as plain weights"),
         ({"epoch": 3}, "holds no weights: looked at its top level and under network"),
         ({"g_a.0.weight": torch.zeros(8, 3, 5, 5)}, "holds no weights of mbt2018-mean: KeyError"),
         (Bomb(), "cannot be read as plain weights"),

@@ -21,6 +21,10 @@ class Embedding(NamedTuple):
     content: Tensor
     degradation: Tensor
 
+    def scaled(self) -> Embedding:
+        """Both brought to a mean square of 1, since their norms differ between towers."""
+        return Embedding(*(nn.functional.normalize(e, dim=-1) * e.shape[-1] ** 0.5 for e in self))
+
 
 class ClipConditioner(nn.Module):
     """A CLIP image tower, frozen for good: without gradients, in eval mode whatever `train` is called with.

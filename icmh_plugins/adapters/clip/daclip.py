@@ -19,6 +19,15 @@ from torch import Tensor, nn
 from icmh_plugins.codecs.checkpoints import read_state
 from icmh_plugins.errors import ConfigError
 
+_SHAPING = (
+    "clip.visual.conv1.weight",
+    "clip.visual.positional_embedding",
+    "clip.visual.proj",
+    "clip.positional_embedding",
+    "clip.token_embedding.weight",
+)
+"""Tensors that the sizes of a model are read from."""
+
 _HIDDENS: ContextVar[list[Tensor] | None] = ContextVar("icmh_daclip_hiddens", default=None)
 
 
@@ -148,8 +157,7 @@ def read_daclip(path: Path) -> DAClipState:
         },
         zero=_below(control, zero),
     )
-    needed = {"clip.visual.conv1.weight", "clip.token_embedding.weight", f"visual_control.{zero}0.weight"}
-    missing = sorted(needed - state.keys())
+    missing = sorted({*_SHAPING, f"visual_control.{zero}0.weight"} - state.keys())
     if missing:
         raise ConfigError(
             f"{path.name} is no DA-CLIP file: it has no {', '.join(missing)}. Remedy: daclip_ViT-B-32.pt or another "

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from icmh_plugins._deps import require
 from icmh_plugins.adapters.clip.daclip import DAClip, DAClipState, read_daclip
-from icmh_plugins.adapters.clip.spec import ClipWeights
+from icmh_plugins.adapters.clip.spec import CONFIG, ClipWeights
+from icmh_plugins.codecs.checkpoints import UNREADABLE, reason
 from icmh_plugins.errors import ConfigError, suggest
 
 _FEATURE = "a CLIP condition of the ll-icm adapter"
@@ -47,21 +48,40 @@ def word_embeddings(weights: ClipWeights, words: Sequence[str]) -> Tensor:
     number of words for the end. Other towers get the words through their tokenizer.
 
     Raises:
-        ConfigError: The tower lists its words, and one of `words` is not among them.
+        ConfigError: The tower lists its words, and one of `words` is not among them; or it has too few tokens.
     """
     own = own_words(weights)
     unknown = [word for word in words if own and word not in own]
     if unknown:
         raise ConfigError(f"the tower {weights.name!r} does not know {unknown[0]!r}.{suggest(unknown[0], own)}")
     tokens = torch.tensor([[own.index(word), len(own)] for word in words]) if own else _tokenizer(weights)(list(words))
-    return F.normalize(_whole_clip(weights).eval().encode_text(tokens).float(), dim=-1)
+    clip = _whole_clip(weights).eval()
+    with _fitting(weights):
+        return F.normalize(clip.encode_text(tokens).float(), dim=-1)
 
 
 def own_words(weights: ClipWeights) -> tuple[str, ...]:
-    """The words that a tower was trained on, where its configuration lists them."""
-    if weights.kind not in ("tiny", "local-dir"):
-        return ()
-    return tuple(json.loads((weights.path / "open_clip_config.json").read_text()).get("words", ()))
+    """The words that a tower was trained on, where its configuration lists them.
+
+    Raises:
+        ConfigError: The configuration is damaged.
+    """
+    return tuple(_configuration(weights).get("words", ())) if weights.kind in ("tiny", "local-dir") else ()
+
+
+def _configuration(weights: ClipWeights) -> dict[str, Any]:
+    """The configuration in the folder of a tower."""
+    try:
+        found = json.loads((weights.path / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{CONFIG} of CLIP weights {weights.name!r} cannot be read: {error}") from error
+    words = found.get("words", []) if isinstance(found, dict) else None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ConfigError(
+            f"{CONFIG} of CLIP weights {weights.name!r} must hold an object, and 'words' in it a list of words. "
+            "Remedy: take the file that came with the weights"
+        )
+    return found
 
 
 def _whole_clip(weights: ClipWeights) -> nn.Module:
@@ -69,6 +89,7 @@ def _whole_clip(weights: ClipWeights) -> nn.Module:
     if weights.kind == "daclip":
         return _clip_of(read_daclip(weights.path), weights)
     if weights.kind != "open_clip":
+        _configuration(weights)
         with _fitting(weights):
             return open_clip.create_model(f"local-dir:{weights.path}", require_pretrained=True)
     if open_clip.get_model_config(weights.model) is None:
@@ -80,8 +101,9 @@ def _whole_clip(weights: ClipWeights) -> nn.Module:
 
 def _clip_of(state: DAClipState, weights: ClipWeights) -> nn.Module:
     """The CLIP inside a DA-CLIP file."""
-    model = require("open_clip", _FEATURE).CLIP(**state.shape())
+    make = require("open_clip", _FEATURE).CLIP
     with _fitting(weights):
+        model = make(**state.shape())
         model.load_state_dict(state.clip)
     return model
 
@@ -90,10 +112,10 @@ def _clip_of(state: DAClipState, weights: ClipWeights) -> nn.Module:
 def _fitting(weights: ClipWeights) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, ValueError, AssertionError, LookupError, OSError) as error:  # what open_clip raises
+    except (*UNREADABLE, AssertionError, ArithmeticError, AttributeError, TypeError) as error:  # open_clip's too
         raise ConfigError(
-            f"CLIP weights {weights.name!r} do not fit their architecture: {str(error)[:300]}. Remedy: check the name "
-            "of the model, or download the file again"
+            f"CLIP weights {weights.name!r} do not fit their architecture, or are damaged{reason(error)}. Remedy: "
+            "check the name of the model, or download the file again"
         ) from error
 
 

@@ -21,8 +21,11 @@ TINY: Final = Path(__file__).parents[2] / "assets" / "clip" / "tiny"
 FOLDER_VARIABLE: Final = "ICMH_CLIP"
 """Environment variable: the folder that holds CLIP weights on this machine, or one such file."""
 
+CONFIG: Final = "open_clip_config.json"
+"""Name of the configuration in a folder of weights."""
+
 _FORMS = "'tiny', 'local-dir:FOLDER', 'open_clip:MODEL@FILE', 'daclip:FILE'"
-_CONFIG = "open_clip_config.json"
+_SUFFIXES = (".safetensors", ".bin", ".pth")  # of what open_clip takes for weights in a folder
 _PLACES: dict[str, Path] = {}  # by digest, where this process has found weights
 _DIGESTS: dict[tuple[Path, int, int], str] = {}
 
@@ -49,19 +52,19 @@ class ClipWeights:
 def find_clip(text: str, sha256: str = "") -> ClipWeights:
     """Find the weights that `text` names, here.
 
-    Looked for, in this order: the path as written, where this process found weights of that digest before, and the
-    folder or file that the environment variable ICMH_CLIP gives.
+    Looked for, in this order: the path as written (the package for "tiny"), where this process found weights of that
+    digest before, and the folder or file that the environment variable ICMH_CLIP gives.
 
     Args:
         text: ``"tiny"``, ``"local-dir:FOLDER"``, ``"open_clip:MODEL@FILE"`` or ``"daclip:FILE"``.
         sha256: The digest they must have; "" takes any.
 
     Raises:
-        ConfigError: The form is unknown, nothing is there, or only weights of another digest.
+        ConfigError: The form is unknown, nothing is there, only weights of another digest, or a folder of several.
     """
     kind, model, path = _parse(text)
     name = _portable(kind, model, path)
-    places = [TINY] if kind == "tiny" else [path, *_known(sha256), *_from_environment(path)]
+    places = [path, *_known(sha256), *_from_environment(path)]
     found = {place: digest(place) for place in places if _usable(place, kind)}
     for place, value in found.items():
         if not sha256 or value == sha256:
@@ -82,7 +85,7 @@ def digest(path: Path) -> str:
     """SHA-256 of a file; of a folder, that of the hexadecimal digests of its weights and its configuration in a row."""
     if path.is_file():
         return _file_digest(path)
-    both = _file_digest(_weights_in(path)[0]) + _file_digest(path / _CONFIG)
+    both = _file_digest(_weights_in(path)) + _file_digest(path / CONFIG)
     return hashlib.sha256(both.encode()).hexdigest()
 
 
@@ -103,7 +106,8 @@ def _parse(text: str) -> tuple[Kind, str, Path]:
     model, at, file = rest.partition("@") if kind == "open_clip" else ("", "@", rest)
     if kind not in get_args(Kind) or (kind == "tiny") != (not rest) or not at or (kind != "tiny" and not file):
         raise ConfigError(f"{text!r} names no CLIP weights; known forms: {_FORMS}")
-    return kind, model, Path(file).expanduser()  # type: ignore[return-value]
+    path = Path(file).expanduser().absolute() if file else TINY  # found again from another working directory
+    return kind, model, path  # type: ignore[return-value]
 
 
 def _portable(kind: Kind, model: str, path: Path) -> str:
@@ -117,15 +121,23 @@ def _known(sha256: str) -> list[Path]:
 
 
 def _from_environment(path: Path) -> list[Path]:
-    folder = os.environ.get(FOLDER_VARIABLE)
-    return [Path(folder), Path(folder) / path.name] if folder else []
+    given = os.environ.get(FOLDER_VARIABLE)
+    folder = Path(given or "").absolute()
+    return [folder, folder / path.name] if given else []
 
 
 def _usable(path: Path, kind: Kind) -> bool:
     if kind in ("open_clip", "daclip"):
         return path.is_file()
-    return (path / _CONFIG).is_file() and bool(_weights_in(path))
+    return (path / CONFIG).is_file() and any(path.glob("*.safetensors"))
 
 
-def _weights_in(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))[:1]
+def _weights_in(folder: Path) -> Path:
+    """The file of weights in a folder; of several, open_clip would choose one by rules of its own."""
+    found = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES)
+    if len(found) > 1:
+        raise ConfigError(
+            f"the folder {folder.name!r} holds several files of CLIP weights ({', '.join(f.name for f in found)}). "
+            "Remedy: leave the one .safetensors that is meant"
+        )
+    return found[0]

@@ -1,4 +1,6 @@
 import logging
+import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from icmh_plugins.adapters.clip.preprocess import Preprocess
 from icmh_plugins.data.images import read_image
 from icmh_plugins.errors import ConfigError, MissingDependencyError
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n"
 TEN = "motion-blurry hazy jpeg-compressed low-light noisy raindrop rainy shadowed snowy uncompleted"
 
 
@@ -114,7 +117,9 @@ def test_building_a_tower_draws_no_random_numbers(local_dir, tmp_path):
     assert torch.equal(torch.rand(3), wanted)
 
 
-def test_a_model_name_with_a_file_takes_the_published_preprocessing(tmp_path, random_clip, monkeypatch):
+@pytest.fixture
+def small_model(monkeypatch):
+    """Name of a model of open_clip, which is small within the test."""
     open_clip = pytest.importorskip("open_clip")
     shape = open_clip.get_model_config("ViT-B-32") | {
         "embed_dim": 32,
@@ -122,8 +127,12 @@ def test_a_model_name_with_a_file_takes_the_published_preprocessing(tmp_path, ra
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
     }
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "MobileCLIP-S1", shape)
+    return "MobileCLIP-S1"
+
+
+def test_a_model_name_with_a_file_takes_the_published_preprocessing(tmp_path, random_clip, small_model):
     torch.save(random_clip().state_dict(), tmp_path / "weights.pt")
-    found = load_conditioner(f"open_clip:MobileCLIP-S1@{tmp_path / 'weights.pt'}")
+    found = load_conditioner(f"open_clip:{small_model}@{tmp_path / 'weights.pt'}")
     assert found.preprocess.mean == (0, 0, 0)
     assert found.preprocess.std == (1, 1, 1)
 
@@ -141,6 +150,74 @@ def test_a_damaged_configuration_is_named(local_dir, tmp_path):
     (tmp_path / "tower" / "open_clip_config.json").write_text("{}")
     with pytest.raises(ConfigError, match="'local-dir:tower' do not fit"):
         load_conditioner(f"local-dir:{tmp_path / 'tower'}")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"words": "noisy"}', '{"words": [1]}'])
+def test_a_configuration_that_is_none_is_named(local_dir, tmp_path, text):
+    local_dir(tmp_path / "tower")
+    (tmp_path / "tower" / "open_clip_config.json").write_text(text)
+    for read in (load_conditioner, degradation_words):
+        with pytest.raises(ConfigError, match=r"open_clip_config\.json of CLIP weights 'local-dir:tower'"):
+            read(f"local-dir:{tmp_path / 'tower'}")
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("content", [POINTER, b"<!DOCTYPE html>" * 20, b"", b"junk", pickle.dumps(print)])
+def test_files_that_hold_no_weights_are_named(tmp_path, suffix, content, small_model):
+    (tmp_path / f"weights.{suffix}").write_bytes(content)
+    for form in (f"open_clip:{small_model}@", "daclip:"):
+        with pytest.raises(ConfigError, match=rf"weights\.{suffix}.*damaged") as error:
+            load_conditioner(f"{form}{tmp_path}/weights.{suffix}")
+        assert "weights_only" not in str(error.value)
+        assert " ()" not in str(error.value)
+
+
+def test_a_folder_of_several_weights_is_refused(local_dir, tmp_path):
+    local_dir(tmp_path / "tower")
+    for other in ("a.safetensors", "pytorch_model.bin"):
+        (tmp_path / "tower" / other).write_bytes(b"other")
+        with pytest.raises(ConfigError, match=f"{other}.*Remedy: leave the one"):
+            load_conditioner(f"local-dir:{tmp_path / 'tower'}")
+        (tmp_path / "tower" / other).unlink()
+    load_conditioner(f"local-dir:{tmp_path / 'tower'}")
+
+
+def test_the_digest_is_that_of_the_weights_which_are_loaded(local_dir, tmp_path):
+    wanted = spec.find_clip(f"local-dir:{_tower(local_dir, tmp_path)}").sha256
+    local_dir(tmp_path / "tower", seed=7)
+    with pytest.raises(ConfigError, match=wanted):
+        load_conditioner(f"local-dir:{tmp_path / 'tower'}", sha256=wanted)
+
+
+def _tower(local_dir, tmp_path):
+    local_dir(tmp_path / "tower")
+    return tmp_path / "tower"
+
+
+def test_an_earlier_tiny_is_taken_from_the_named_folder(tmp_path, monkeypatch):
+    earlier = tmp_path / "tiny"
+    shutil.copytree(spec.TINY, earlier)
+    config = earlier / "open_clip_config.json"
+    config.write_text(config.read_text() + " ")
+    wanted = spec.digest(earlier)
+    monkeypatch.setattr(spec, "_PLACES", {})
+    with pytest.raises(ConfigError, match=f"{spec.digest(spec.TINY)}.*{wanted}.*ICMH_CLIP"):
+        spec.find_clip("tiny", wanted)
+    for value in (tmp_path, earlier):
+        monkeypatch.setattr(spec, "_PLACES", {})
+        monkeypatch.setenv("ICMH_CLIP", str(value))
+        assert spec.find_clip("tiny", wanted).path == earlier
+    assert spec.find_clip("tiny").path == spec.TINY
+
+
+def test_weights_named_relatively_are_found_after_a_change_of_directory(local_dir, tmp_path, monkeypatch):
+    local_dir(tmp_path / "tower")
+    monkeypatch.chdir(tmp_path)
+    found = spec.find_clip("local-dir:tower")
+    assert spec.find_clip("local-dir:.//tower").name == found.name == "local-dir:tower"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert spec.find_clip(found.name, found.sha256).path == tmp_path / "tower"
 
 
 @pytest.mark.parametrize("text", ["", "big", "tiny:x", "local-dir:", "open_clip:ViT-B-32", "daclip", "hub:x"])

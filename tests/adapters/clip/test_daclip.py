@@ -127,3 +127,27 @@ def test_a_controller_of_another_width_is_named(plain, file, tmp_path):
     torch.save(state, tmp_path / "narrow.pt")
     with pytest.raises(ConfigError, match=r"narrow\.pt.*do not fit"):
         load_conditioner(f"daclip:{tmp_path / 'narrow.pt'}")
+
+
+@pytest.mark.parametrize("key", ["visual.proj", "positional_embedding", "visual.positional_embedding"])
+def test_a_missing_tensor_is_named(plain, tmp_path, key):
+    state = plain.state_dict()
+    del state[f"clip.{key}"]
+    torch.save(state, tmp_path / "cut.pt")
+    with pytest.raises(ConfigError, match=rf"cut\.pt is no DA-CLIP file: it has no clip\.{key}\."):
+        load_conditioner(f"daclip:{tmp_path / 'cut.pt'}")
+
+
+@pytest.mark.parametrize("shape", [(32, 3, 8, 8), (64,)])
+def test_a_tower_of_impossible_sizes_is_named(plain, tmp_path, shape):
+    torch.save(plain.state_dict() | {"clip.visual.conv1.weight": torch.zeros(shape)}, tmp_path / "odd.pt")
+    with pytest.raises(ConfigError, match=r"'daclip:odd\.pt' do not fit"):
+        load_conditioner(f"daclip:{tmp_path / 'odd.pt'}")
+
+
+def test_a_text_tower_of_few_tokens_is_named(plain, tmp_path):
+    state = plain.state_dict()
+    state["clip.token_embedding.weight"] = state["clip.token_embedding.weight"][:128]
+    torch.save(state, tmp_path / "few.pt")
+    with pytest.raises(ConfigError, match=r"'daclip:few\.pt' do not fit.*index out of range"):
+        degradation_words(f"daclip:{tmp_path / 'few.pt'}")

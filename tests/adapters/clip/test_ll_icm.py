@@ -4,16 +4,21 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import icmh_plugins as icmh
 from icmh_plugins.adapters.clip import conditioner, spec
+from icmh_plugins.adapters.coded_picture import forward_pass, take_signal
 from icmh_plugins.adapters.condition_sources import SOURCES
 from icmh_plugins.adapters.host import adapter_modules
 from icmh_plugins.adapters.ll_icm import LLICM
-from icmh_plugins.errors import AdapterFileError, ConfigError, SiteError, StreamError
+from icmh_plugins.errors import AdapterError, AdapterFileError, ConfigError, SiteError, StreamError
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
+from icmh_plugins.training.config import FitConfig
+from icmh_plugins.training.trained import trained
 
 SITES = {
     "x_hat": ["g_s.6"],
@@ -53,20 +58,19 @@ def head(codec):
 
 
 @pytest.mark.parametrize("condition", SITES)
-def test_attaching_changes_nothing(codec, image, code, attach, condition):
-    before = code(codec, image)
+def test_attaching_changes_nothing(codec, image, attach, condition):
+    strings, picture = codec.compress(image)["strings"], icmh.decode(codec, icmh.encode(codec, image))
     attach(codec, condition, trained=False)
-    after = code(codec, image)
-    assert before[0] == after[0]
-    assert torch.equal(before[1], after[1])
+    assert codec.compress(image)["strings"] == strings
+    assert torch.equal(icmh.decode(codec, icmh.encode(codec, image)), picture)
     icmh.verify_identity(codec, size=(64, 64))
 
 
 @pytest.mark.parametrize("condition", SITES)
-def test_a_trained_one_changes_the_picture_and_never_the_bits(codec, image, code, attach, condition):
-    strings, _ = code(codec, image)
+def test_a_trained_one_changes_the_picture_and_never_the_bits(codec, image, attach, condition):
+    strings = codec.compress(image)["strings"]
     attach(codec, condition)
-    assert code(codec, image)[0] == strings
+    assert codec.compress(image)["strings"] == strings
     stream = icmh.encode(codec, image[..., :50, :60])
     views = icmh.decode(codec, stream, views=["human", "low"])
     assert (views["low"] - views["human"]).abs().max() > 1e-3
@@ -83,7 +87,6 @@ def test_a_stream_carries_and_counts_the_message(codec, image, attach, condition
     assert info.payload_bits == 8 * sum(map(sum, info.string_bytes))
     assert [strings[2:] for strings in info.string_bytes] == [(length,) if length else ()] * 2
     assert ("sender" in info.adapters[0].roles) == bool(length)
-    assert LLICM.Config(condition=condition, **SMALL).message_bits == 8 * length
 
 
 @pytest.mark.parametrize("condition", SITES)
@@ -92,6 +95,98 @@ def test_a_forward_pass_gives_what_a_stream_gives(codec, image, attach, conditio
     with torch.no_grad():
         straight = codec(image)["x_hat"].clamp(0, 1)
     assert torch.allclose(icmh.decode(codec, icmh.encode(codec, image)), straight, atol=2e-3)
+
+
+@pytest.mark.parametrize("condition", ["side-info", "hint"])
+def test_what_was_coded_before_is_no_condition(codec, image, attach, condition):
+    attach(codec, condition)
+    coded = codec.compress(image)
+    with torch.no_grad():
+        codec(image)
+    with pytest.raises(AdapterError, match=r"carry no side information.*icmh\.encode and icmh\.decode"):
+        codec.decompress(coded["strings"], coded["shape"])
+    with icmh.disable_adapters(codec):
+        codec.decompress(coded["strings"], coded["shape"])
+
+
+def test_latents_need_nothing_carried(codec, image, attach):
+    attach(codec, "latent")
+    first, other = codec.compress(image), codec.compress(image.flip(-1) / 2)
+    pictures = [codec.decompress(c["strings"], c["shape"])["x_hat"] for c in (first, other, first)]
+    assert torch.equal(pictures[0], pictures[2])
+    assert torch.equal(pictures[0], icmh.decode(codec, icmh.encode(codec, image)))
+
+
+@pytest.mark.parametrize("attempt", [copy.deepcopy, lambda codec: pickle.loads(pickle.dumps(codec))])
+def test_copies_pass_conditions_in_their_own_forward_passes(codec, image, attach, attempt):
+    attach(codec, "hint")
+    with torch.no_grad():
+        wanted = codec(image)["x_hat"]
+        copied = attempt(codec)
+        icmh.detach_adapter(codec)
+        assert torch.equal(copied(image)["x_hat"], wanted)
+    icmh.detach_adapter(copied)
+    for model in (codec, copied):
+        assert not {**model._forward_hooks, **model._forward_pre_hooks, **model._forward_hooks_always_called}
+
+
+def test_a_forward_pass_that_fails_leaves_no_condition(codec, image, attach):
+    attach(codec, "hint")
+    handle = codec.h_s.register_forward_hook(lambda *call: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        codec(image)
+    handle.remove()
+    assert take_signal() is None
+    coded = codec.compress(image)
+    with pytest.raises(AdapterError, match="carry no side information"):
+        codec.decompress(coded["strings"], coded["shape"])
+
+
+@pytest.mark.parametrize("condition", ["x_hat", "none"])
+def test_other_sources_put_no_hook_on_the_codec(codec, attach, condition):
+    assert not attach(codec, condition)._forward_hooks
+
+
+def test_a_condition_of_another_shape_is_refused(attach, codec, head, image):
+    attach(codec, "latent")
+    with forward_pass(), torch.no_grad():
+        adapter_modules(codec, "low")["g_s.0@before"](torch.rand(2, codec.M, 4, 4))
+        with pytest.raises(AdapterError, match=r"shape \(2, 16\) came for 1 pictures and length 16"):
+            head()(image)
+
+
+@pytest.mark.parametrize("condition", ["latent", "hint"])
+def test_a_picture_format_has_the_decoded_picture_only(condition, clip):
+    codec = icmh.load_codec("jpeg:30")
+    with pytest.raises(SiteError, match=r"^JPEG has the decoded picture only.*condition='x_hat' or 'none'"):
+        icmh.attach_adapter(codec, "ll-icm", condition=condition, clip=clip)
+    icmh.attach_adapter(codec, "ll-icm", condition="x_hat", clip=clip, **SMALL)
+
+
+def test_a_tower_without_tokens_for_the_words_is_refused_when_attached(codec, local_dir, tmp_path):
+    local_dir(tmp_path / "tower", words=[*conditioner.WORDS, conditioner.CLEAN, "one too many"])
+    with pytest.raises(ConfigError, match=r"'local-dir:tower' do not fit .*index out of range"):
+        icmh.attach_adapter(codec, "ll-icm", condition="hint", clip=f"local-dir:{tmp_path / 'tower'}", **SMALL)
+    assert not codec._forward_hooks
+
+
+@pytest.mark.parametrize("mode", ["frozen", "head-only"])
+@pytest.mark.parametrize("condition", SITES)
+def test_all_that_it_trains_acts_on_the_decoded_picture(codec, attach, condition, mode):
+    attach(codec, condition)
+    found = trained(codec, FitConfig(lmbda=1.0, mode=mode))
+    assert found.sides == {"reconstruction"}
+    assert len(found.adapters) == len(list(icmh.adapter_parameters(codec)))
+
+
+@pytest.mark.parametrize("condition", SITES)
+def test_fit_warns_of_terms_that_no_condition_changes(codec, attach, condition, tmp_path, caplog):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    attach(codec, condition)
+    icmh.fit(codec, "human", tmp_path, lmbda=1.0, rate_weight=1.0, lmbda_h=0.1, steps=1, batch_size=1, crop=64,
+             progress=False)  # fmt: skip
+    for term in ("rate_weight = 1", "lmbda_h = 0.1"):
+        assert f"{term} weighs a term that is constant: nothing that trains (reconstruction)" in caplog.text
 
 
 @pytest.mark.parametrize("condition", ["x_hat", "side-info", "hint", "none"])
@@ -120,11 +215,9 @@ def _conditions(codec, stream):
 
 
 def _sent(codec, image):
-    from icmh_plugins.adapters.coded_picture import take_signal
-
-    with torch.no_grad():
+    with torch.no_grad(), forward_pass():
         adapter_modules(codec, "low")["g_a.0@before"](image)
-    return take_signal()
+        return take_signal()
 
 
 FRESH = """

@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from icmh_plugins.adapters.clip.conditioner import Embedding
-from icmh_plugins.adapters.coded_picture import CodedPicture, coding, only_message, send, take_signal
+from icmh_plugins.adapters.coded_picture import (
+    CodedPicture,
+    coding,
+    forward_pass,
+    message_for,
+    only_message,
+    send,
+    take_signal,
+)
 from icmh_plugins.adapters.prompt import PromptMixer
 from icmh_plugins.adapters.restoration_head import RestorationHead
 from icmh_plugins.adapters.side_information import SideInfoTap, pack_levels, unpack_levels
@@ -111,6 +119,11 @@ def test_a_message_of_another_length_is_damage():
         unpack_levels(b"ab", 4, 5)
 
 
+def test_embeddings_are_scaled_to_a_mean_square_of_one():
+    found = Embedding(torch.randn(2, 9) * 40, torch.randn(2, 9) / 40).scaled()
+    assert all(torch.allclose(part.square().mean(1), torch.ones(2), atol=1e-5) for part in found)
+
+
 class FakeClip:
     width = 6
 
@@ -142,6 +155,21 @@ def test_signals_are_taken_once_and_do_not_leave_a_coding():
         send(torch.nn.Identity(), torch.zeros(1))
     assert take_signal().item() == 1
     assert take_signal() is None
+
+
+def test_what_only_an_encoder_sends_stays_within_a_forward_pass():
+    module = torch.nn.Identity()
+    send(module, torch.ones(1), b"x")
+    assert take_signal() is None
+    with forward_pass():
+        assert message_for(module) is None
+        send(module, torch.ones(1), b"x")
+        with forward_pass():
+            assert take_signal() is None
+        send(module, torch.ones(1), b"x")
+    assert take_signal() is None
+    with pytest.raises(AdapterError, match="carry no side information"):
+        message_for(module)
 
 
 def test_two_senders_are_refused():

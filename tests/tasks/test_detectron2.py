@@ -10,10 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+from icmh_plugins.adapters.activate import adapter_parameters
+from icmh_plugins.adapters.attach import attach_adapter
+from icmh_plugins.codecs.fingerprint import base_fingerprint
 from icmh_plugins.data.coco import CocoImages
 from icmh_plugins.errors import ConfigError, DataError, MissingDependencyError
 from icmh_plugins.tasks.create import create_task
 from icmh_plugins.tasks.detectors import COCO_IDS
+from icmh_plugins.testing.toys import COMPRESSAI_MODELS
+from icmh_plugins.training.fit import fit
 
 try:
     import detectron2
@@ -38,6 +43,9 @@ SMALL = {
     "MODEL.RPN.POST_NMS_TOPK_TRAIN": 50,
     "MODEL.RPN.POST_NMS_TOPK_TEST": 50,
 }
+
+MANY = {"MODEL.PIXEL_STD": [100.0] * 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0}
+"""With these random weights find much, with scores that differ."""
 
 
 @pytest.mark.skipif(detectron2 is not None, reason="detectron2 is installed")
@@ -157,6 +165,89 @@ def test_predictions_are_those_of_detectron2s_predictor():
 
 
 @needs_detectron2
+@pytest.mark.parametrize("size", [(60, 75), (333, 250)])
+def test_predictions_in_pixels_of_another_size_are_those_of_detectron2s_postprocessing(size):
+    from detectron2.modeling.postprocessing import detector_postprocess
+
+    task = build(network_options=MANY)
+    picture = torch.rand(1, 3, 96, 120, generator=torch.Generator().manual_seed(0))
+    (found,) = task.predict(picture, [size])
+    with torch.no_grad():
+        raw = task.network.network.inference([{"image": 255 * picture[0].flip(0)}], do_postprocess=False)[0]
+    expected = detector_postprocess(raw, *size)
+    assert len(expected) > 10
+    best = expected.scores.argsort(descending=True, stable=True)[:100]
+    assert torch.equal(found["boxes"], expected.pred_boxes.tensor[best])
+    assert torch.equal(found["masks"], expected.pred_masks[best])
+    assert found["masks"].shape[1:] == size
+    assert found["masks"].any()
+
+
+@needs_detectron2
+@pytest.mark.parametrize("loss", ["features", "labels"])
+def test_an_adapter_learns_from_it_and_codec_and_detector_stay_as_they_are(scenes, loss):
+    torch.manual_seed(0)
+    codec = COMPRESSAI_MODELS["mbt2018-mean"]()
+    attach_adapter(codec, "sfma", middle_dim=8)
+    adapter = [parameter.detach().clone() for parameter in adapter_parameters(codec)]
+    task, fingerprint = build(loss=loss), base_fingerprint(codec)
+    detector = {key: value.clone() for key, value in task.state_dict().items()}
+    image, target = scenes["image"][0, :, :64], scenes["target"][0]
+    target = {**target, "masks": torch.nn.functional.pad(target["masks"][:, :64], (0, 4))}
+    options = {"steps": 2, "batch_size": 2, "crop": None, "lr": 1e-3, "rate_weight": 0.0, "progress": False}
+    result = fit(codec, task, [{"image": image, "target": target}] * 4, lmbda=1.0, **options)
+    assert len(result.history) > 0
+    assert any(not torch.equal(*pair) for pair in zip(adapter, adapter_parameters(codec), strict=True))
+    assert base_fingerprint(codec, recompute=True) == fingerprint
+    assert all(torch.equal(value, detector[key]) for key, value in task.state_dict().items())
+    assert all(parameter.grad is None for parameter in task.parameters())
+
+
+@needs_detectron2
+def test_narrow_pictures_keep_a_pixel():
+    task, picture = build(), torch.rand(1, 3, 1, 900)
+    assert task.network.input_size(1, 900) == (1, 160)
+    assert task.distortion(picture * 0.5, {"image": picture}).total > 0
+    assert task.predict(picture)[0]["masks"].shape[1:] == (1, 900)
+
+
+@needs_detectron2
+@pytest.mark.parametrize(
+    ("network", "options", "needed"),
+    [
+        ("COCO-PanopticSegmentation/panoptic_fpn_R_50_1x", {}, "a class for each pixel"),
+        ("COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x", {"categories": (1,)}, "keypoints"),
+    ],
+)
+def test_label_losses_that_need_more_than_boxes_and_masks_are_refused(scenes, network, options, needed):
+    with pytest.raises(ConfigError, match=f"needs {needed}.*loss='features'"):
+        build("detection", f"detectron2:{network}", loss="labels", **options)
+    task = build("detection", f"detectron2:{network}", **options)
+    assert torch.isfinite(task.distortion(scenes["image"] * 0.5, scenes).total)
+    with pytest.raises(ConfigError, match=f"needs {needed}"):
+        create_task("detection", network=task.network.network, loss="labels", **options)
+
+
+@needs_detectron2
+def test_networks_for_rotated_boxes_are_refused():
+    rotated = {"MODEL.PROPOSAL_GENERATOR.NAME": "RRPN", "MODEL.ANCHOR_GENERATOR.NAME": "RotatedAnchorGenerator"}
+    with pytest.raises(ConfigError, match="rotated boxes"):
+        build("detection", "detectron2:COCO-Detection/faster_rcnn_R_50_FPN_1x", network_options=rotated)
+
+
+@needs_detectron2
+def test_weights_and_device_of_a_config_are_not_dropped_in_silence(tmp_path, caplog):
+    with pytest.raises(ConfigError, match=r"nothing is loaded from MODEL.WEIGHTS.*checkpoint="):
+        build(network_options={"MODEL.WEIGHTS": "mine.pth"})
+    with pytest.raises(ConfigError, match=r"MODEL.DEVICE has no effect"):
+        build(network_options={"MODEL.DEVICE": "cuda"})
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"_BASE_: {_zoo() / (MASK_RCNN[11:] + '.yaml')}\nMODEL:\n  WEIGHTS: mine.pth\n")
+    build(network=f"detectron2:{path}")
+    assert "'mine.pth', its MODEL.WEIGHTS, is not loaded" in caplog.text
+
+
+@needs_detectron2
 def test_a_live_module_is_taken_as_it_is(scenes):
     named = build(loss="labels")
     live = create_task(
@@ -244,8 +335,7 @@ def test_scores_agree_with_detectron2s_own_evaluator(tmp_path):
     from detectron2.data.datasets import register_coco_instances
     from detectron2.evaluation import COCOEvaluator
 
-    # So that the scores of random weights differ.
-    task = build(network_options={"MODEL.PIXEL_STD": [100.0] * 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0})
+    task = build(network_options=MANY)
     annotations = []
     noise = np.random.default_rng(0)
     for index in range(4):

@@ -93,7 +93,7 @@ def evaluate(
         return
     table(
         f"{result.curve.name}, {len(result.images)} images, protocol {protocol}", ("measure", "mean"),
-        ((key, f"{value:.4f}") for key, value in result.values.items()),
+        ((key, result.text(key)) for key in result.values),
     )  # fmt: skip
 
 

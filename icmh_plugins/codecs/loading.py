@@ -17,7 +17,7 @@ from icmh_plugins._deps import require
 from icmh_plugins.codecs.checkpoints import read_checkpoint
 from icmh_plugins.codecs.classical import CLASSICAL
 from icmh_plugins.codecs.entropy import has_tables
-from icmh_plugins.errors import CodecError, suggest
+from icmh_plugins.errors import CodecError, IcmhError, suggest
 
 log = logging.getLogger(__name__)
 
@@ -56,21 +56,25 @@ def shipped_codecs() -> tuple[str, ...]:
 
 
 def _build(spec: str, checkpoint: str | os.PathLike[str] | None) -> Any:
+    if not isinstance(spec, str):
+        raise CodecError(f"a codec is loaded by its name, got {spec!r}. Known: {', '.join(shipped_codecs())}")
     if spec in shipped_codecs():
         return _from_weights(_architecture_of(spec), checkpoint or _shipped_folder() / f"{spec}.safetensors")
+    name, _, quality = spec.partition(":")
+    if name in CLASSICAL:
+        return _classical(name, quality, checkpoint)
     if match := _ZOO.fullmatch(spec):
-        if match["architecture"] in CLASSICAL:
-            return _classical(match["architecture"], int(match["quality"]), checkpoint)
         if checkpoint is not None:
             return _from_weights(match["architecture"], checkpoint)
         return _from_zoo(match["architecture"], int(match["quality"]))
     if match := _FACTORY.fullmatch(spec):
         return _from_factory(match["module"], match["attribute"], checkpoint)
     if checkpoint is None:
-        known = [*shipped_codecs(), *_architectures()]
+        known = [*shipped_codecs(), *_architectures(), *CLASSICAL]
         raise CodecError(
             f"{spec!r} is not a codec shipped with this package. An architecture of CompressAI needs a quality "
-            f"('mbt2018-mean:4') or a checkpoint; other codecs are 'package.module:factory'.{suggest(spec, known)}"
+            f"('mbt2018-mean:4') or a checkpoint; picture formats are 'jpeg:QUALITY' and 'webp:QUALITY', other codecs "
+            f"'package.module:factory'.{suggest(spec, known)}"
         )
     return _from_weights(spec, checkpoint)
 
@@ -97,10 +101,12 @@ def _from_zoo(architecture: str, quality: int) -> nn.Module:
         ) from error
 
 
-def _classical(name: str, quality: int, checkpoint: str | os.PathLike[str] | None) -> nn.Module:
+def _classical(name: str, quality: str, checkpoint: str | os.PathLike[str] | None) -> nn.Module:
+    if not quality.isdecimal():
+        raise CodecError(f"{name} needs a quality from 1 to 100, got {quality!r}. Remedy: '{name}:30'")
     if checkpoint is not None:
         raise CodecError(f"{name} has no weights: leave the checkpoint {checkpoint} out.")
-    return CLASSICAL[name](quality)
+    return CLASSICAL[name](int(quality))
 
 
 def _from_factory(module: str, attribute: str, checkpoint: str | os.PathLike[str] | None) -> Any:
@@ -108,7 +114,15 @@ def _from_factory(module: str, attribute: str, checkpoint: str | os.PathLike[str
         factory: Callable[[], Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise CodecError(f"cannot import {module}:{attribute}: {error}") from error
-    model = factory()
+    try:
+        model = factory()
+    except IcmhError:
+        raise
+    except Exception as error:
+        raise CodecError(
+            f"{module}:{attribute} gave no codec ({type(error).__name__}: {error}). It is called without arguments and "
+            "returns the codec"
+        ) from error
     if checkpoint is not None:
         _load(model.load_state_dict, checkpoint, f"{module}:{attribute}")
     return model

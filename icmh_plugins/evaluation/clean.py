@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from icmh_plugins.adapters.host import unwrap
 from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.bitstream.runtime import device_of
-from icmh_plugins.bitstream.views import HUMAN
+from icmh_plugins.bitstream.views import HUMAN, adapters_in_use
 from icmh_plugins.data.sources import open_data
+from icmh_plugins.errors import AdapterError, DataError
 from icmh_plugins.tasks.similarity import psnr
 
 
@@ -33,8 +34,8 @@ class CleanChange:
 
     @property
     def loss(self) -> float:
-        """Mean of what the adapter costs on clean pictures, dB; negative where it helps."""
-        return float(np.mean(self.base - self.adapted))
+        """Mean of what the adapter costs on clean pictures, dB; negative where it helps, 0 where both are exact."""
+        return float(np.mean([0.0 if a == b else a - b for a, b in zip(self.base, self.adapted, strict=True)]))
 
 
 @torch.no_grad()
@@ -47,14 +48,27 @@ def clean_change(model: nn.Module, data: Any, limit: int | None = None) -> Clean
         limit: Take the first pictures only.
 
     Raises:
-        DataError: The data cannot be used.
+        AdapterError: No decoder-side adapter is active, so that there is nothing to compare.
+        DataError: The data cannot be used, or no picture is taken.
     """
+    names = [adapter.name for adapter in adapters_in_use(unwrap(model)) if adapter.decoder]
+    if not names:
+        raise AdapterError("no decoder-side adapter is active: both views are one. Remedy: set_adapter(model, NAME)")
     dataset, rows = open_data(data), []
-    for index in range(len(dataset) if limit is None else min(limit, len(dataset))):
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    if count < 1:
+        raise DataError(f"there is no picture to measure: {len(dataset)} in the data, limit={limit}")
+    for index in range(count):
         image = dataset[index]["image"].to(device_of(unwrap(model)))[None]
-        stream = encode(model, image)
-        human = decode(model, stream, views=[HUMAN])[HUMAN].clamp(0, 1)
-        own = decode(model, stream).clamp(0, 1)
+        human, own = (view.clamp(0, 1) for view in _both_views(model, encode(model, image), names))
         rows.append([float(psnr(a, b)) for a, b in ((human, image), (own, image), (own, human))])
     base, adapted, change = np.array(rows, dtype=float).reshape(-1, 3).T
     return CleanChange(base, adapted, change)
+
+
+def _both_views(model: nn.Module, stream: bytes, names: list[str]) -> tuple[Tensor, Tensor]:
+    """The human and the own view; from one entropy decoding where one adapter makes the own view."""
+    if len(names) > 1:
+        return decode(model, stream, views=[HUMAN])[HUMAN], decode(model, stream)
+    views = decode(model, stream, views=[HUMAN, *names])
+    return views[HUMAN], views[names[0]]

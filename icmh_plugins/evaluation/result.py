@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from icmh_plugins.evaluation.curves import DIGITS, RateCurve, RatePoint
 from icmh_plugins.evaluation.provenance import environment
 from icmh_plugins.evaluation.records import ImageRecord
 from icmh_plugins.evaluation.scoring import SetScores
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class EvaluationResult:
         return self.point.per_image
 
     @property
+    def averaged(self) -> Mapping[str, int]:
+        """How many images a mean is over, by name, where some have no finite value (decoded exactly, too small)."""
+        return self.point.facts.get("averaged", {})
+
+    @property
     def images(self) -> tuple[str, ...]:
         """Names of the images."""
         return self.curve.images
@@ -55,9 +63,14 @@ class EvaluationResult:
         """Write the JSON file."""
         self.curve.save(path)
 
+    def text(self, name: str) -> str:
+        """A value as tables show it, with the number of images where the mean is over some only."""
+        some = f" ({self.averaged[name]} of {len(self.images)} images)" if name in self.averaged else ""
+        return f"{self.values[name]:.4f}{some}"
+
     def __str__(self) -> str:
         width = max(map(len, self.values))
-        lines = [f"  {name:<{width}}  {value:.4f}" for name, value in self.values.items()]
+        lines = [f"  {name:<{width}}  {self.text(name)}" for name in self.values]
         return "\n".join([f"{self.curve.name}: {len(self.images)} images, protocol {self.curve.protocol}", *lines])
 
 
@@ -85,12 +98,16 @@ def summarise(
     per_image = {key: np.array([row[key] for row in rows], dtype=float) for key in rows[0]}
     defined = {key: values[np.isfinite(values)] for key, values in per_image.items()}
     means = {key: float(values.mean()) for key, values in defined.items() if values.size}
+    averaged = {key: values.size for key, values in defined.items() if 0 < values.size < len(rows)}
+    for key, values in per_image.items():
+        if exact := int(np.isinf(values).sum()):
+            _LOGGER.warning("%s is infinite for %d of %d images, which its mean leaves out", key, exact, len(rows))
     costs = asdict(complexity(model))
     point = RatePoint(
         values=means | {key: value for key, value in whole.values.items() if np.isfinite(value)},
         per_image={key: per_image[key] for key in means},
         label=label,
-        facts={**facts, **environment(), "complexity": costs},
+        facts={**facts, **environment(), "complexity": costs} | ({"averaged": averaged} if averaged else {}),
         resampled={key: np.round(values, DIGITS) for key, values in whole.resampled.items()},
     )
     images = tuple(record.name for record in records)

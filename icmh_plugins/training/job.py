@@ -23,7 +23,7 @@ from icmh_plugins.training.collation import Collation
 from icmh_plugins.training.config import FitConfig
 from icmh_plugins.training.loss import Objective
 from icmh_plugins.training.optimisation import Optimisation
-from icmh_plugins.training.outcome import describe_task
+from icmh_plugins.training.outcome import describe_task, foresee
 from icmh_plugins.training.trained import trained
 from icmh_plugins.training.validation import Validation
 
@@ -81,6 +81,7 @@ def make_job(root: nn.Module, task: Task, data: Any, validation: Any, out: str |
     task.check_data(dataset)
     what = trained(root, config)
     objective = Objective.of(config, what.sides)
+    foresee(config, out)
     validate = None if validation is None else Validation(validation, task, objective, config, join)
     optimisation = Optimisation(root, config, what)
     base = base_fingerprint(root, recompute=True)

@@ -1,4 +1,4 @@
-"""The end of a run: check the base, or renew the trained codec's tables; note what was trained; save it."""
+"""What a run leaves: warnings of what it will not; at its end the base checked or tables renewed, and files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ from icmh_plugins.training.config import FitConfig
 log = logging.getLogger(__name__)
 
 CODEC = "codec.safetensors"
+
+
+def foresee(config: FitConfig, out: str | Path | None) -> None:
+    """Warn before training of what its options will not bring about."""
+    if config.trains_codec and out is None:
+        what = f"mode={config.mode!r}" if config.mode else f"trainable={config.trainable!r}"
+        log.warning("%s makes another codec, which exists in memory only; give out= to keep it", what)
+    if config.codec_lr is not None and not config.trains_codec:
+        log.warning("codec_lr = %g has no effect: the codec is frozen. Remedy: mode='joint'", config.codec_lr)
 
 
 def conclude(root: nn.Module, task: Task, config: FitConfig, before: str, folder: Path | None) -> None:

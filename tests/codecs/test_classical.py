@@ -176,6 +176,18 @@ def test_wrong_qualities(spec):
         icmh.load_codec(spec)
 
 
+@pytest.mark.parametrize("spec", ["jpeg", "jpeg:", "jpeg:x", "webp:-3", "webp:3.5"])
+def test_qualities_that_are_no_numbers(spec):
+    name, _, quality = spec.partition(":")
+    with pytest.raises(CodecError, match=f"{name} needs a quality from 1 to 100, got '{quality}'. Remedy: '{name}:30'"):
+        icmh.load_codec(spec)
+
+
+def test_picture_formats_are_among_the_known_codecs():
+    with pytest.raises(CodecError, match=r"'jpeg:QUALITY'.*Did you mean 'jpeg'"):
+        icmh.load_codec("jpg")
+
+
 def test_other_mistakes(tmp_path):
     with pytest.raises(CodecError, match="leave the checkpoint"):
         icmh.load_codec("jpeg:30", tmp_path / "weights.pt")

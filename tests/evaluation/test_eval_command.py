@@ -9,6 +9,7 @@ from icmh_plugins.adapters.attach import attach_adapter
 from icmh_plugins.adapters.store import save_adapter
 from icmh_plugins.cli.evaluate import evaluate as command
 from icmh_plugins.data.images import write_image
+from icmh_plugins.data.paired_writing import write_pairs
 from icmh_plugins.testing.toys import tuple_codec
 
 CODEC = ("--codec", "icmh_plugins.testing.toys:tuple_codec")
@@ -56,6 +57,17 @@ def test_command_takes_a_protocol(folder):
     assert other.returncode == 2
     assert "no protocol 'adapt'" in other.stderr
     assert not (folder / "s.json").exists()
+
+
+def test_command_takes_a_tree_of_pairs(folder, pictures):
+    dark = {**pictures[0], "clean": pictures[0]["image"], "image": pictures[0]["image"] / 2, "degradation": "low-light"}
+    write_pairs([dark], folder / "pairs", "val")
+    data = ("--data", "pairs", "--split", "val", "--task", "restoration")
+    done = icmh(*CODEC, *data, "-o", "r.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "r.json").read_text())
+    assert result["images"] == ["low-light/00000-p0"]
+    assert "psnr" in result["results"]
 
 
 def test_result_file_is_not_overwritten(folder):

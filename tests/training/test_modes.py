@@ -258,6 +258,24 @@ def test_fit_warns(with_dynamic, task, pictures, quick, caplog):
 
 
 @pytest.mark.parametrize(
+    ("options", "kept", "warned"),
+    [
+        ({"mode": "joint"}, False, ["mode='joint' makes another codec, which exists in memory only; give out="]),
+        ({"mode": "joint"}, True, []),
+        ({"mode": "frozen"}, False, []),
+        ({"mode": "frozen", "codec_lr": 1e-4}, False, ["codec_lr = 0.0001 has no effect"]),
+    ],
+)
+def test_what_a_run_will_not_bring_about_is_said_before(
+    with_dynamic, task, pictures, quick, options, kept, warned, caplog, tmp_path
+):
+    with caplog.at_level(logging.WARNING):
+        fit(with_dynamic(), task, pictures, out=tmp_path if kept else None, **{**quick, "steps": 1, **options})
+    found = [record.getMessage() for record in caplog.records if record.module == "outcome"]
+    assert [message[: len(words)] for message, words in zip(found, warned, strict=True)] == warned
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"mode": "jiont"}, "joint"),

@@ -82,7 +82,7 @@ def _load(path: Path) -> dict[str, list[Any]]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{str(path)!r} is damaged at {where} ({error.msg}); download or export it again") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # another encoding, or a number of thousands of digits
         raise DataError(f"{str(path)!r} is no JSON text ({error}); download or export it again") from error
     if isinstance(content, list):
         raise DataError(

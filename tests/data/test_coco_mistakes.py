@@ -18,6 +18,7 @@ from icmh_plugins.errors import ConfigError, DataError
         ("3", "has no list 'images', 'categories', 'annotations'"),
         ('{"images": [], "annotations": 3, "categories": []}', "has no list 'annotations'"),
         ("[" * 100_000, "is no JSON text"),
+        ('{"images": [' + "1" * 5000 + "]}", "is no JSON text"),
     ],
 )
 def test_files_that_are_no_annotations_are_named(files, text, message):

@@ -67,10 +67,12 @@ def adapter_parameters(model: nn.Module, name: str | None = None) -> list[nn.Par
 
 
 def _check(host: AdapterHost, name: str | Iterable[str] | None) -> tuple[str, ...]:
-    names = () if name is None else (name,) if isinstance(name, str) else tuple(dict.fromkeys(name))
+    if not isinstance(name, Iterable | None):
+        raise AdapterError(f"adapters are named by a string, several by a list of strings, got {name!r}")
+    names = () if name is None else (name,) if isinstance(name, str) else tuple(name)
     owner: dict[str, str] = {}
     for each in names:
         for site in host.record(each).sites:
             if owner.setdefault(site.name, each) != each:
                 raise AdapterError(f"{owner[site.name]!r} and {each!r} both sit at {site.name}; activate one of them")
-    return names
+    return tuple(dict.fromkeys(names))

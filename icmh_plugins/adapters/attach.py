@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from icmh_plugins.adapters.base import Adapter
+from icmh_plugins.adapters.building import Built, build
 from icmh_plugins.adapters.coded_picture import mark_forward_passes
 from icmh_plugins.adapters.describe import Description, describe_plan
 from icmh_plugins.adapters.host import (
@@ -27,13 +28,11 @@ from icmh_plugins.adapters.slot import install_slot, remove_slot, slots
 from icmh_plugins.codecs.fingerprint import base_fingerprint, tensor_checksums
 from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.selection import SiteChoice
-from icmh_plugins.codecs.sites import CodecProfile, Site
-from icmh_plugins.errors import AdapterError, CodecError, ConfigError
+from icmh_plugins.codecs.sites import CodecProfile
+from icmh_plugins.errors import AdapterError, ConfigError
 from icmh_plugins.registry.catalog import qualified_name, resolve
 
 log = logging.getLogger(__name__)
-
-Built = list[tuple[Site, nn.Module]]
 
 
 def attach_adapter(
@@ -79,8 +78,9 @@ def attach_adapter(
     record = AdapterRecord(label, plugin, settings.model_dump(mode="json"), chosen, on_entropy_side(chosen))
     if dry_run:
         with torch.random.fork_rng(devices=[]):
-            return describe_plan(root, profile, record, {site.name: cls(site, settings) for site in chosen})
-    install(root, record, [(site, cls(site, settings)) for site in chosen], profile, freeze_base)
+            modules = {site.name: module for site, module in build(cls, chosen, settings)}
+            return describe_plan(root, profile, record, modules)
+    install(root, record, build(cls, chosen, settings), profile, freeze_base)
     return model
 
 
@@ -129,8 +129,6 @@ def install(
 
 def attachable(model: nn.Module) -> nn.Module:
     """The model itself, refused when it is wrapped or no module."""
-    if not isinstance(model, nn.Module):
-        raise CodecError(f"a codec is a torch.nn.Module, got {model!r}. Remedy: load it first")
     if unwrap(model) is not model:
         raise AdapterError(
             f"attach before wrapping: this is a {type(model).__name__}. "
@@ -142,14 +140,15 @@ def attachable(model: nn.Module) -> nn.Module:
 def free_name(root: nn.Module, name: str) -> str:
     """`name`, refused when it is no good or taken on this codec."""
     host = host_of(root)
-    if host is not None and name in host.records:
+    if check_name(name) in (host.records if host else ()):
         raise AdapterError(f"an adapter named {name!r} is attached already. Remedy: name='another', or detach it first")
-    return check_name(name)
+    return name
 
 
 def check_name(name: str) -> str:
     """Refuse adapter names that files, streams or views could not carry."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name == "human":
+    valid = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
+    if not valid or name == "human":
         raise ConfigError(
             f"{name!r} cannot name an adapter. Use up to 64 letters, digits, dots, dashes and underscores, starting "
             "with a letter or digit; 'human' is reserved for the view without adapters"

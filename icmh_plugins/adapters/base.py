@@ -24,7 +24,6 @@ class Adapter(nn.Module):
         sides: Sides it may sit on.
         strides: Strides it takes by default on those sides; None takes every site of its sides.
         identity_at_init: The untrained adapter returns its input unchanged, bit for bit.
-        mergeable: It can be folded into the weights of the module it sits on.
         entropy_side: It may sit on h_s, context or entropy-parameter networks. Encoder and decoder must then
             both carry it, and a stream made with it cannot be decoded without.
         needs_fp32: Its tensors stay float32 when the codec is in half precision, or put into it later.
@@ -38,7 +37,6 @@ class Adapter(nn.Module):
     sides: ClassVar[tuple[Side, ...]] = ("analysis", "synthesis")
     strides: ClassVar[tuple[int, ...] | None] = (2, 4, 8)
     identity_at_init: ClassVar[bool] = True
-    mergeable: ClassVar[bool] = False
     entropy_side: ClassVar[bool] = False
     needs_fp32: ClassVar[bool] = False
     paper: ClassVar[str] = ""

@@ -21,7 +21,7 @@ class BottleneckConfig(AdapterConfig):
         middle_dim: Channels of the bottleneck.
     """
 
-    middle_dim: int = Field(64, ge=1)
+    middle_dim: int = Field(64, ge=1, le=4096)
 
 
 class Bottleneck(Adapter):

@@ -43,7 +43,7 @@ class DynamicConfig(AdapterConfig):
             the paper. Whole pictures only: `tile` is then of no effect.
     """
 
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=4096)
     bottleneck: float = Field(0.5, gt=0, le=1)
     post_relu: bool = False
     unshuffle: Literal[1, 2] = 1

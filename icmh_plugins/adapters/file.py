@@ -68,22 +68,17 @@ def write_folder(folder: Path, info: AdapterFile, tensors: dict[str, Tensor], ca
     """Write an adapter folder; it appears whole or not at all, and replaces only another adapter folder.
 
     Raises:
-        AdapterFileError: The path is taken by something else, or by an adapter folder with other files in it.
+        AdapterFileError: The path is taken by something else, or by an adapter folder with other files in it, or it
+            cannot be written.
     """
     folder = Path(folder).absolute()
-    _check_replaceable(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    blob = save_tensors(tensors, metadata={"format": "pt"})
-    info = info.model_copy(update={"tensors_sha256": hashlib.sha256(blob).hexdigest()})
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        scratch.chmod(0o755)
-        (scratch / TENSORS).write_bytes(blob)
-        (scratch / CONFIG).write_text(json.dumps(info.model_dump(), indent=2, sort_keys=True) + "\n")
-        (scratch / CARD).write_text(card, encoding="utf-8")
-        _swap(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _check_replaceable(folder)
+        _write(folder, info, tensors, card)
+    except OSError as error:
+        raise AdapterFileError(
+            f"{folder} cannot be written ({error.strerror or error}). Remedy: another path, or room on the disk"
+        ) from error
 
 
 def read_folder(folder: Path) -> tuple[AdapterFile, dict[str, Tensor]]:
@@ -110,6 +105,21 @@ def read_folder(folder: Path) -> tuple[AdapterFile, dict[str, Tensor]]:
         return info, load_tensors(blob)
     except (OSError, SafetensorError) as error:
         raise AdapterFileError(f"{folder / TENSORS} cannot be read ({error}). Remedy: copy the folder again") from None
+
+
+def _write(folder: Path, info: AdapterFile, tensors: dict[str, Tensor], card: str) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    blob = save_tensors(tensors, metadata={"format": "pt"})
+    info = info.model_copy(update={"tensors_sha256": hashlib.sha256(blob).hexdigest()})
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        scratch.chmod(0o755)
+        (scratch / TENSORS).write_bytes(blob)
+        (scratch / CONFIG).write_text(json.dumps(info.model_dump(), indent=2, sort_keys=True) + "\n")
+        (scratch / CARD).write_text(card, encoding="utf-8")
+        _swap(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from icmh_plugins.adapters.slot import Activation, active_names, slots
 from icmh_plugins.codecs.sites import SLOT, CodecProfile, Side, Site
-from icmh_plugins.errors import AdapterError, suggest
+from icmh_plugins.errors import AdapterError, CodecError, suggest
 
 __all__ = ["SLOT", "AdapterHost", "AdapterRecord", "host_of", "require_host", "unwrap"]
 
@@ -72,13 +72,19 @@ class AdapterHost:
 
     def record(self, name: str) -> AdapterRecord:
         """The record of `name`, or an error with the nearest known name."""
-        if name not in self.records:
-            raise AdapterError(f"no adapter named {name!r} is attached.{suggest(name, self.records)}")
+        if not isinstance(name, str) or name not in self.records:
+            raise AdapterError(f"no adapter named {name!r} is attached.{suggest(str(name), self.records)}")
         return self.records[name]
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The codec inside DistributedDataParallel, DataParallel or a compiled module."""
+    """The codec inside DistributedDataParallel, DataParallel or a compiled module.
+
+    Raises:
+        CodecError: It is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise CodecError(f"a codec is a torch.nn.Module, got {model!r}. Remedy: load it first")
     while True:
         if any(cls.__name__ in ("DistributedDataParallel", "DataParallel") for cls in type(model).__mro__):
             model = model.module

@@ -39,7 +39,7 @@ class SFMAConfig(AdapterConfig):
         fft_norm: "backward" (published) leaves amplitudes growing with the feature size; "ortho" removes that.
     """
 
-    middle_dim: int = Field(64, ge=1)
+    middle_dim: int = Field(64, ge=1, le=4096)
     adapt_factor: float = 1.0
     variant: Variant = "parallel"
     init: Literal["identity", "paper"] = "identity"

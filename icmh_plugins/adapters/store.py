@@ -14,16 +14,27 @@ from torch import Tensor, nn
 from icmh_plugins._version import __version__
 from icmh_plugins.adapters.attach import attachable, free_name, install
 from icmh_plugins.adapters.base import Adapter, AdapterConfig
+from icmh_plugins.adapters.building import Built, build, outline
 from icmh_plugins.adapters.card import model_card
 from icmh_plugins.adapters.file import AdapterFile, BaseInfo, SiteInfo, read_folder, write_folder
 from icmh_plugins.adapters.host import AdapterRecord, adapter_modules, host_of, require_host, unwrap
 from icmh_plugins.adapters.placement import check_sides, on_entropy_side
+from icmh_plugins.codecs.entropy import entropy_modules
 from icmh_plugins.codecs.fingerprint import base_fingerprint
 from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.selection import check_site
-from icmh_plugins.codecs.sites import Site
-from icmh_plugins.errors import AdapterError, AdapterFileError, BaseMismatchError, ConfigError, SiteError
-from icmh_plugins.registry.catalog import provider, resolve
+from icmh_plugins.codecs.sites import CodecProfile, Site
+from icmh_plugins.errors import (
+    AdapterError,
+    AdapterFileError,
+    BaseMismatchError,
+    CodecError,
+    ConfigError,
+    NumericalError,
+    SiteError,
+    UnknownPluginError,
+)
+from icmh_plugins.registry.catalog import provider, qualified_name, resolve
 
 
 @dataclass(frozen=True)
@@ -60,11 +71,13 @@ def save_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
 
     Raises:
         AdapterError: Unknown name, or several adapters and no name given.
-        AdapterFileError: The path is taken by something else.
+        AdapterFileError: The path is taken by something else, or cannot be written.
+        NumericalError: A tensor holds NaN or infinity; a folder that is there stays.
     """
     root, host = unwrap(model), require_host(model)
     record = host.record(name or _only(tuple(host.records), host.active))
     tensors = adapter_tensors(root, record.name)
+    _check_finite(record.name, tensors)
     info = AdapterFile(
         name=record.name,
         adapter=record.plugin,
@@ -98,17 +111,15 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
     info, tensors = read_folder(Path(folder))
     label = free_name(root, name or Path(folder).resolve().name)
     _check_base(root, info, Path(folder))
-    cls: type[Adapter] = resolve("adapter", info.adapter)
+    plugin, cls = _maker(info.adapter)
     sites, config = _check_fit(root, cls, info, Path(folder))
-    built = [(site, cls(site, config)) for site in sites]
-    _fill(dict(_named(built)), tensors, Path(folder))
-    record = AdapterRecord(
-        label, info.adapter, config.model_dump(mode="json"), sites, on_entropy_side(sites), dict(info.metadata)
-    )
+    built = _filled(cls, sites, config, tensors, Path(folder))
+    # The config as the file says it: a later version of the class, with more options, gives the same digest.
+    record = AdapterRecord(label, plugin, dict(info.config), sites, on_entropy_side(sites), dict(info.metadata))
     host = host_of(root)
-    install(root, record, built, host.profile if host else profile_of(root))
+    install(root, record, built, host.profile if host else _profile(root, sites))
     return LoadReport(
-        label, info.adapter, tuple(s.name for s in sites), sum(t.numel() for t in tensors.values()), record.metadata
+        label, plugin, tuple(s.name for s in sites), sum(t.numel() for t in tensors.values()), record.metadata
     )
 
 
@@ -137,7 +148,26 @@ def _named(modules: list[tuple[Any, nn.Module]]) -> list[tuple[str, Tensor]]:
     ]
 
 
-def _fill(targets: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) -> None:
+def _filled(
+    cls: type[Adapter], sites: tuple[Site, ...], config: AdapterConfig, tensors: dict[str, Tensor], folder: Path
+) -> Built:
+    """The adapter's modules with their tensors. Compared first, so that a load takes no more memory than its file."""
+    planned = outline(cls, sites, config)
+    if planned is not None:
+        _check_tensors(dict(_named(planned)), tensors, folder)
+    try:
+        built = build(cls, sites, config)
+    except ConfigError as error:
+        raise AdapterFileError(f"{folder} does not fit: {error}") from error
+    targets = dict(_named(built))
+    _check_tensors(targets, tensors, folder)
+    with torch.no_grad():
+        for key, tensor in tensors.items():
+            targets[key].copy_(tensor)
+    return built
+
+
+def _check_tensors(targets: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) -> None:
     missing, extra = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
     if missing or extra:
         raise AdapterFileError(
@@ -149,9 +179,15 @@ def _fill(targets: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) 
             raise AdapterFileError(f"{folder}: {key} is {_kind(tensor)}, this codec needs {_kind(target)}")
         if not bool(torch.isfinite(tensor.to(target.dtype)).all()):
             raise AdapterFileError(f"{folder}: {key} holds NaN or infinity. Remedy: train it again")
-    with torch.no_grad():
-        for key, tensor in tensors.items():
-            targets[key].copy_(tensor)
+
+
+def _check_finite(name: str, tensors: dict[str, Tensor]) -> None:
+    wrong = [key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if wrong:
+        raise NumericalError(
+            f"adapter {name!r} is not saved: {wrong[0]} holds NaN or infinity. Remedy: train it again with a lower "
+            "learning rate, or load it from an earlier folder"
+        )
 
 
 def _kind(tensor: Tensor) -> str:
@@ -177,6 +213,28 @@ def _check_fit(
         return check_sides(cls, sites), cls.make_config(info.config)
     except (SiteError, ConfigError) as error:
         raise AdapterFileError(f"{folder} does not fit: {error}") from error
+
+
+def _maker(adapter: str) -> tuple[str, type[Adapter]]:
+    """Who makes the adapter of a file, as "distribution:entry", and its class."""
+    try:
+        return qualified_name("adapter", adapter), resolve("adapter", adapter)
+    except UnknownPluginError as error:
+        if not adapter.startswith("local:"):
+            raise
+        raise UnknownPluginError(
+            f"{error} It was attached as a class. Remedy: offer the class by a plug-in (docs/plugins.md), and write "
+            "its name there, 'distribution:entry', into the file as 'adapter'"
+        ) from error
+
+
+def _profile(root: nn.Module, sites: tuple[Site, ...]) -> CodecProfile:
+    """The codec's profile, or what the file knows of a codec that was described by hand."""
+    try:
+        return profile_of(root)
+    except CodecError:
+        stride = max((site.stride for site in sites), default=1)
+        return CodecProfile(type(root).__name__, sites, stride, tuple(entropy_modules(root)), "file")
 
 
 def _only(names: tuple[str, ...], active: tuple[str, ...]) -> str:

@@ -37,16 +37,22 @@ class SymbolGuard(TorchFunctionMode):
     """Within this context, on this thread, no NaN and no huge value becomes an integer or a Python list.
 
     Those are the two steps on every codec's way to the coder, the slice-wise and autoregressive ones included.
+
+    Attributes:
+        listed: Values that became Python lists or arrays, tables left out: at least the number of coded symbols.
     """
 
     def __init__(self, explain: Callable[[], str]) -> None:
         super().__init__()
         self._explain = explain
+        self.listed = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Check the tensor of a guarded call, then call."""
         if func in _TO_CODER:
             self._check(args[0])
+            if func is not torch.Tensor.int and args[0].dim() < 2:  # the coder takes flat lists, tables have two axes
+                self.listed += args[0].numel()
         return func(*args, **(kwargs or {}))
 
     def _check(self, tensor: Tensor) -> None:

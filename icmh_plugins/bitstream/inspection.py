@@ -128,6 +128,8 @@ def _roles(adapter: AdapterId, sends: bool) -> tuple[str, ...]:
 def _read(data_or_path: bytes | bytearray | memoryview | str | PathLike[str]) -> bytes:
     if isinstance(data_or_path, bytes | bytearray | memoryview):
         return bytes(data_or_path)
+    if not isinstance(data_or_path, str | PathLike):
+        raise StreamError(f"a stream is bytes or the path of a file, got {type(data_or_path).__name__}")
     try:
         return Path(data_or_path).read_bytes()
     except OSError as error:

@@ -36,7 +36,7 @@ class Plan:
         side: Height and width of the dry run.
         shape: ``shape`` of the dry run.
         layout: Structure of its strings.
-        symbols: Coded symbols per pixel.
+        symbols: Coded symbols per pixel, or more; not counted where no string is direct.
         direct: For each string whether the codec gives it to the range coder itself, past its entropy models, as
             slice-wise and raster codecs do with y.
     """
@@ -121,7 +121,7 @@ def compress(model: nn.Module, image: torch.Tensor) -> tuple[Nested, list[bytes]
 def decodes_itself(model: nn.Module, plan: Plan) -> bool:
     """Whether the codec without adapters decodes a stream of its own; if not, a stream that fails is not to blame."""
     try:
-        with _grey_image(model, plan.side) as image:
+        with _grey_image(model, plan.side) as (image, _):
             out = model.compress(image)
             model.decompress(out["strings"], out["shape"])
     except Exception:
@@ -133,17 +133,26 @@ def _dry_run(model: nn.Module) -> Plan:
     with activated(model, ()):
         multiple, minimum = pad_multiple(model), max(min_size(model), 1)
     side = padded_side(1, multiple, minimum)
-    with _grey_image(model, side) as image, watched(model) as watch:
+    with _grey_image(model, side) as (image, guard), watched(model) as watch:
         layout, strings, shape = compress(model, image)
-        symbols = sum(part.numel() for part in model(image)["likelihoods"].values())
-    files = writes_files(model)
-    direct = tuple(not files and string not in watch.made and is_coder_string(string) for string in strings)
+        listed = guard.listed
+        files = writes_files(model)
+        direct = tuple(not files and string not in watch.made and is_coder_string(string) for string in strings)
+        symbols = _symbols(model, image, listed) if any(direct) else 0
     return Plan(multiple, minimum, side, shape, layout, Fraction(symbols, side * side), direct)
 
 
+def _symbols(model: nn.Module, image: torch.Tensor, listed: int) -> int:
+    """At least the number of coded symbols: one for each likelihood; without a forward pass, all that was listed."""
+    try:
+        return sum(part.numel() for part in model(image)["likelihoods"].values())
+    except Exception:  # a codec described by hand, since its forward wants more than images
+        return listed
+
+
 @contextmanager
-def _grey_image(model: nn.Module, side: int) -> Iterator[torch.Tensor]:
-    """A square to code while only the base is active."""
+def _grey_image(model: nn.Module, side: int) -> Iterator[tuple[torch.Tensor, SymbolGuard]]:
+    """A square to code while only the base is active, and the guard around it."""
     explain = f"The base codec itself ({type(model).__name__}) gives them for a grey image: its weights are damaged."
-    with activated(model, ()), SymbolGuard(lambda: explain):
-        yield torch.full((1, 3, side, side), 0.5, device=device_of(model))
+    with activated(model, ()), SymbolGuard(lambda: explain) as guard:
+        yield torch.full((1, 3, side, side), 0.5, device=device_of(model)), guard

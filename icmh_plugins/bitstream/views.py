@@ -95,7 +95,7 @@ def _attached(model: nn.Module, adapter: AdapterId) -> str:
 
 
 def _refuse_odd(views: Sequence[str | Path]) -> None:
-    if isinstance(views, str | Path) or not views:
+    if isinstance(views, str | Path) or not isinstance(views, Sequence) or not views:
         raise AdapterError(f"views must be a list of names, for example ['human', 'sfma'], got {views!r}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from icmh_plugins.errors import CodecError
 _LARGEST = 512
 _ENOUGH = 256  # every codec known runs from this size, so that only the multiple can be what fails
 
+Attempt = Callable[[nn.Module, tuple[int, int]], Any]
+
 _MULTIPLES: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 _SMALLEST: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
@@ -22,7 +26,8 @@ _SMALLEST: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 def pad_multiple(model: nn.Module) -> int:
     """The power of two whose multiples the codec accepts as height and width; found by trial and cached.
 
-    Trials start at the stride of the coarsest latent: some codecs run at less, but cannot decode what they wrote.
+    Trials start at the stride of the coarsest latent: some codecs run at less, but cannot decode what they wrote. A
+    codec whose forward does not take images alone is tried by coding and decoding.
 
     Raises:
         CodecError: Not even 512 works, or the model is no codec.
@@ -30,8 +35,8 @@ def pad_multiple(model: nn.Module) -> int:
     if writes_files(model):
         return 1
     if model not in _MULTIPLES:
-        multiple = trace(model).hyper_stride
-        while not _accepts(model, _ENOUGH + multiple):
+        multiple, attempt = _coarsest_stride(model), _attempt(model)
+        while not _accepts(model, _ENOUGH + multiple, attempt):
             multiple = _doubled(multiple, model)
         _MULTIPLES[model] = multiple
     return _MULTIPLES[model]
@@ -44,8 +49,8 @@ def min_size(model: nn.Module) -> int:
         CodecError: As `pad_multiple`.
     """
     if model not in _SMALLEST:
-        size = pad_multiple(model)
-        while not _accepts(model, size):
+        size, attempt = pad_multiple(model), _attempt(model)
+        while not _accepts(model, size, attempt):
             size = _doubled(size, model)
         _SMALLEST[model] = size
     return _SMALLEST[model]
@@ -72,12 +77,40 @@ def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x[..., : size[0], : size[1]]
 
 
-def _accepts(model: nn.Module, side: int) -> bool:
+def _accepts(model: nn.Module, side: int, attempt: Attempt) -> bool:
     try:
-        shape = trial.run(model, (side, side))["x_hat"].shape
+        shape = attempt(model, (side, side))["x_hat"].shape
     except (RuntimeError, ValueError, AssertionError, IndexError):  # how codecs fail at a size they cannot take
         return False
     return tuple(shape[-2:]) == (side, side)
+
+
+def _attempt(model: nn.Module) -> Attempt:
+    try:
+        trace(model)
+    except CodecError:
+        return trial.code
+    return trial.run
+
+
+def _coarsest_stride(model: nn.Module) -> int:
+    try:
+        return trace(model).hyper_stride
+    except CodecError as error:
+        try:  # the shape that goes with the strings is that of the coarsest latent
+            smallest = min(_sizes(trial.compress(model, (_ENOUGH, _ENOUGH))["shape"]))
+            return 1 << (_ENOUGH // smallest - 1).bit_length()
+        except Exception:
+            raise error from None
+
+
+def _sizes(shape: Any) -> Iterator[int]:
+    """The numbers in a codec's ``shape``, however nested."""
+    if isinstance(shape, int):
+        yield shape
+        return
+    for item in shape.values() if isinstance(shape, dict) else shape:
+        yield from _sizes(item)
 
 
 def _doubled(size: int, model: nn.Module) -> int:

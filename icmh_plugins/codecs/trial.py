@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,9 +18,28 @@ def run(model: nn.Module, size: tuple[int, int]) -> Any:
     Runs in eval mode, without gradients, on the model's device and in its dtype; modes and the random state are
     put back afterwards.
     """
+    with _dummy(model, size) as image:
+        return model(image)
+
+
+def compress(model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
+    """What ``model.compress`` gives for that image, under the same conditions."""
+    with _dummy(model, size) as image:
+        return model.compress(image)
+
+
+def code(model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
+    """What ``model.decompress`` gives for what ``model.compress`` made of that image, under the same conditions."""
+    with _dummy(model, size) as image:
+        out = model.compress(image)
+        return model.decompress(out["strings"], out["shape"])
+
+
+@contextmanager
+def _dummy(model: nn.Module, size: tuple[int, int]) -> Iterator[Tensor]:
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with evaluating(model), torch.random.fork_rng(devices=[]):
-        return model(image.to(_reference(model)))
+        yield image.to(_reference(model))
 
 
 def _reference(model: nn.Module) -> Tensor:

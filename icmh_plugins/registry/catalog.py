@@ -47,6 +47,8 @@ def find(kind: Kind, name: str) -> Entry:
         UnknownPluginError: Nobody offers it; names the nearest one, and plug-ins that failed to load.
         PluginError: Several distributions offer it; names them.
     """
+    if not isinstance(name, str):
+        raise UnknownPluginError(f"There is no {kind} {name!r}: names are strings.{suggest('', specs(kind))}")
     distribution, _, bare = name.rpartition(":")
     named = [entry for entry in _entries(kind) if entry.name == bare]
     matches = [entry for entry in named if distribution == "" or entry.distribution == normalise(distribution)]

@@ -13,6 +13,7 @@ from icmh_plugins.adapters.base import Adapter
 from icmh_plugins.adapters.bottleneck import Bottleneck
 from icmh_plugins.adapters.describe import Description, describe
 from icmh_plugins.adapters.host import adapter_modules, host_of
+from icmh_plugins.adapters.identity import verify_identity
 from icmh_plugins.codecs.sites import CodecProfile, Site
 from icmh_plugins.errors import AdapterError, CodecError, ConfigError, SiteError, UnknownPluginError
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
@@ -57,7 +58,7 @@ def test_named_adapters_are_kept_apart_whatever_their_names(codec, image, train)
     assert torch.equal(pixels(codec, image), expected["cls_6.7"])
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", ".hidden", "human", "x" * 65, "é", "a\n"])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", ".hidden", "human", "x" * 65, "é", "a\n", 5, ["a"]])
 def test_names_that_files_or_views_cannot_carry_are_refused(codec, name):
     if name:
         with pytest.raises(ConfigError, match="cannot name an adapter"):
@@ -246,8 +247,11 @@ def refusals():
     yield "container", SiteError, "only holds others", {"sites": ["g_a"]}
     yield "wrong class", SiteError, "is a GDN", {"sites": [Site("g_a.1", "analysis", 12, 2, "Conv2d")]}
     yield "wrong channels", SiteError, "channels is 12", {"sites": [Site("g_a.1", "analysis", 13, 2, "GDN")]}
-    yield "two elements", SiteError, "g_a.1 is named more", {"sites": [here, Site(**{**here.to_dict(), "element": 1})]}
+    other = Site(**{**here.to_dict(), "element": 1})
+    yield "another element", SiteError, "element is None, the site says 1", {"sites": [here, other]}
     yield "unknown preset", UnknownPluginError, "adapt-icmh", {"preset": "adapt-icm"}
+    yield "odd preset", UnknownPluginError, "There is no codec-profile 3: names are strings", {"preset": 3}
+    yield "odd sites", SiteError, "got 5", {"sites": 5}
     yield "preset of another codec", CodecError, "needs a module g_a1", {"preset": "adapt-icmh"}
 
 
@@ -289,6 +293,24 @@ def test_a_faulty_adapter_class_changes_nothing(codec, snapshot, adapter, error,
 def test_what_is_no_codec_is_refused(model):
     with pytest.raises(CodecError):
         attach_adapter(model, "sfma")
+
+
+@pytest.mark.parametrize("verb", [describe, verify_identity, host_of])
+def test_only_modules_are_looked_at(verb):
+    with pytest.raises(CodecError, match=r"a codec is a torch\.nn\.Module, got 3"):
+        verb(3)
+
+
+def test_odd_names_activate_nothing(codec):
+    attach_adapter(codec, "bottleneck", **SMALL)
+    for odd in (3, [3], [["bottleneck"]], ["bottleneck", 3]):
+        with pytest.raises(AdapterError, match=r"got 3|no adapter named"):
+            set_adapter(codec, odd)
+        with pytest.raises(AdapterError, match=r"got 3|no adapter named"), use_adapter(codec, odd):
+            pass
+    with pytest.raises(AdapterError, match="no adapter named 3"):
+        detach_adapter(codec, 3)
+    assert host_of(codec).active == ("bottleneck",)
 
 
 def test_without_adapters_every_verb_says_how_to_attach(codec):

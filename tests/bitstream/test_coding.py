@@ -1,18 +1,25 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
 from torch import nn
 
 import icmh_plugins as icmh
+from icmh_plugins.bitstream import plan
 from icmh_plugins.bitstream.container import unpack
 from icmh_plugins.bitstream.nested import fill
+from icmh_plugins.bitstream.plan import plan_of
 from icmh_plugins.bitstream.runtime import coding_mode
 from icmh_plugins.codecs.padding import crop
 from icmh_plugins.errors import CodecError, DataError
-from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
+from icmh_plugins.testing.toy_parts import enliven, seeded
+from icmh_plugins.testing.toy_slice import SliceCodec
+from icmh_plugins.testing.toy_two_inputs import two_input_profile
+from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS, two_input_codec
 
 ALL = {**TOYS, **COMPRESSAI_MODELS}
 
@@ -139,6 +146,43 @@ def test_compiled_transforms_still_code(codec, picture):
 def test_wrong_images_are_refused_with_a_remedy(codec, image, message):
     with pytest.raises(DataError, match=message):
         icmh.encode(codec, image)
+
+
+class TwoInputSlices(SliceCodec):
+    def forward(self, x, gain):
+        return super().forward(x * gain)
+
+
+def two_input_slices():
+    model = seeded(TwoInputSlices)
+    return enliven(model, [model.g_a], [model.g_s], model.to_latent, model.to_image)
+
+
+@pytest.mark.parametrize("make", [two_input_codec, two_input_slices])
+def test_a_codec_that_cannot_be_probed_makes_streams(make, picture, attach_trained):
+    model, image = make(), picture(70, 33)
+    attach_trained(model, preset=replace(two_input_profile(), model_class=type(model).__name__), middle_dim=4)
+    data = icmh.encode(model, image)
+    info = icmh.inspect(data)
+    assert (info.padded, info.padding) == ((128, 64), (64, 64))
+    assert [adapter.roles for adapter in info.adapters] == [("encoder", "decoder")]
+    assert torch.equal(icmh.decode(model, data), stock_decode(model, data))
+    with icmh.disable_adapters(model):
+        human = stock_decode(model, data)
+    assert torch.equal(icmh.decode(make(), data, views=["human"])["human"], human)
+
+
+@pytest.mark.parametrize("name", ["slice", "mbt2018", "cheng2020-anchor"])
+def test_without_a_forward_pass_no_fewer_symbols_are_reckoned(name, monkeypatch):
+    model = ALL[name]()
+    with coding_mode(model):
+        counted = plan_of(model)
+        monkeypatch.setattr(plan, "_PLANS", WeakKeyDictionary())
+        monkeypatch.setattr(type(model), "forward", lambda self, x, gain: None)
+        reckoned = plan_of(model)
+    assert any(counted.direct)
+    assert counted.symbols <= reckoned.symbols <= 8 * counted.symbols
+    assert replace(reckoned, symbols=counted.symbols) == counted
 
 
 def test_codecs_that_make_no_portable_streams_are_refused(picture):

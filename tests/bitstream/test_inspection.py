@@ -40,3 +40,6 @@ def test_what_is_no_stream_is_refused(tmp_path):
         icmh.inspect(tmp_path / "absent.icmh")
     with pytest.raises(StreamError, match="this is not an"):
         icmh.inspect(b"\x89PNG")
+    for odd in (None, 3):
+        with pytest.raises(StreamError, match="bytes or the path of a file, got"):
+            icmh.inspect(odd)

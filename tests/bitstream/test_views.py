@@ -112,6 +112,13 @@ def test_the_own_adapter_is_found_by_digest_under_another_name(adapted, picture,
     assert torch.equal(icmh.decode(adapted, data), own)
 
 
+@pytest.mark.parametrize("views", [3, "human", [], {"human"}, iter(["human"])], ids=str)
+def test_views_are_a_list(adapted, picture, views):
+    data = icmh.encode(adapted, picture(8, 8))
+    with pytest.raises(AdapterError, match="views must be a list of names"):
+        icmh.decode(adapted, data, views=views)
+
+
 def test_a_missing_adapter_is_named_with_its_remedy(adapted, picture):
     data = icmh.encode(adapted, picture(8, 8))
     digest = inspect(data).adapters[0].digest

@@ -135,6 +135,9 @@ def test_damaged_safetensors_are_refused(tmp_path):
         ("no_such_package:build", "cannot import no_such_package:build"),
         ("icmh_plugins.testing.toys:nothing", "cannot import .*nothing"),
         ("builtins:dict", "gave a dict, not a torch.nn.Module"),
+        (3, "loaded by its name, got 3"),
+        ("math:sqrt", r"math:sqrt gave no codec \(TypeError.*without arguments"),
+        ("math:pi", "math:pi gave no codec"),
         ("torch.nn:Identity", "no coding tables and no update"),
     ],
 )

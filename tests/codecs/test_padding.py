@@ -4,7 +4,7 @@ from torch import nn
 
 from icmh_plugins.codecs.padding import crop, min_size, pad, pad_multiple
 from icmh_plugins.errors import CodecError
-from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
+from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS, two_input_codec
 
 CODECS = {**TOYS, **COMPRESSAI_MODELS}
 
@@ -45,6 +45,39 @@ def test_windows_and_minimum_are_found_by_trial():
     model = Windowed()
     assert pad_multiple(model) == 128
     assert min_size(model) == 256
+
+
+class WindowedAndTwoInputs(nn.Module):
+    """Codes multiples of 128 only, and cannot be traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.g_a, self.inner = nn.Identity(), two_input_codec()
+
+    def compress(self, x):
+        if x.shape[-1] % 128 or x.shape[-2] % 128:
+            raise AssertionError("input feature has wrong size")
+        coded = self.inner.compress(x)
+        return {**coded, "shape": {"z": [coded["shape"]]}}
+
+    def decompress(self, strings, shape):
+        return self.inner.decompress(strings, shape["z"][0])
+
+
+@pytest.mark.parametrize(("make", "multiple"), [(two_input_codec, 64), (WindowedAndTwoInputs, 128)])
+def test_a_codec_that_cannot_be_traced_is_tried_by_coding(make, multiple):
+    model = make().train()
+    before = torch.get_rng_state()
+    assert (pad_multiple(model), min_size(model)) == (multiple, multiple)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_codec_that_can_neither_be_traced_nor_code_says_why():
+    model = two_input_codec()
+    model.compress = None
+    with pytest.raises(CodecError, match="missing 1 required positional argument: 'gain'"):
+        pad_multiple(model)
 
 
 def test_a_codec_that_never_gives_the_image_back_is_refused():

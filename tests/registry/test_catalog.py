@@ -57,6 +57,13 @@ def test_unknown_names_get_the_nearest_known_one(kind):
         catalog.resolve(kind, f"elsewhere:{known}")
 
 
+@pytest.mark.parametrize("name", [3, None, ["human"]])
+def test_only_strings_are_names(name):
+    for ask in (catalog.find, catalog.resolve, catalog.qualified_name, catalog.provider):
+        with pytest.raises(UnknownPluginError, match=r"names are strings\. Known: .*human"):
+            ask("task", name)
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(PluginError, match="Did you mean 'adapter'"):
         catalog.specs("adapters")

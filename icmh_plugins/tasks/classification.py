@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +98,20 @@ class Classification(Task):
             parts |= feature_distances({"pixels": seen}, {"pixels": image}, relative)
             total = total + self.config.pixel_weight * parts["pixels"]
         return TaskLoss(total, {name: value.detach() for name, value in parts.items()})
+
+    def check_targets(self, sample: Mapping[str, Any], metrics: Collection[str]) -> None:
+        """Refuse a missing label where one is needed, and a target that is none.
+
+        Raises:
+            DataError: So.
+        """
+        super().check_targets(sample, metrics)
+        target = sample.get("target")
+        if target is not None and not isinstance(target, int):
+            raise DataError(
+                f"classification needs one integer label per image, and the data has a target of type "
+                f"{type(target).__name__} (image {sample.get('name')!r}). Remedy: give a CSV of files and labels"
+            )
 
     @torch.no_grad()
     def predict(self, x_hat: Tensor) -> Tensor:

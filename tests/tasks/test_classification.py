@@ -250,3 +250,9 @@ def test_real_efficientnet_loads_in_order(measuring_data):
     result = accuracy(task, measuring_data)  # 82.6 / 96.8 % on all 650
     assert result["top1"] > 0.7
     assert result["top5"] > 0.87
+
+
+def test_targets_that_are_no_labels_are_refused_before_anything_is_coded(make):
+    sample = {"image": torch.rand(3, 64, 64), "name": "a.png", "target": {"boxes": torch.zeros(0, 4)}}
+    with pytest.raises(DataError, match=r"one integer label.*a\.png"):
+        make().check_targets(sample, {"agreement"})

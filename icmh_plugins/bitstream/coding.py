@@ -25,7 +25,7 @@ from icmh_plugins.bitstream.views import OWN, ViewPlan, adapters_in_use, planned
 from icmh_plugins.codecs.padding import crop, pad
 from icmh_plugins.errors import CodecError, IcmhError, StreamError
 
-MAX_PIXELS = 2**27
+MAX_PIXELS = 2**25
 """Pixels that `decode` accepts by default, padding included, all images of a stream together."""
 
 

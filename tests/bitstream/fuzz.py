@@ -10,6 +10,7 @@ import random
 import sys
 import zlib
 from collections import Counter
+from collections.abc import Callable
 
 import torch
 
@@ -17,7 +18,26 @@ import icmh_plugins as icmh
 from icmh_plugins.bitstream.container import unpack
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
 
-CODECS = {"mbt2018-mean": COMPRESSAI_MODELS["mbt2018-mean"], "slice": TOYS["slice"]}
+Views = list[str] | None
+
+
+def adapted() -> torch.nn.Module:
+    codec = COMPRESSAI_MODELS["mbt2018-mean"]()
+    icmh.attach_adapter(codec, "sfma", middle_dim=4)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in icmh.adapter_parameters(codec):
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return codec
+
+
+CODECS: dict[str, tuple[Callable[[], torch.nn.Module], Views]] = {
+    "mbt2018-mean": (COMPRESSAI_MODELS["mbt2018-mean"], None),
+    "adapted": (adapted, ["human", "sfma"]),
+    "bmshj2018-factorized": (COMPRESSAI_MODELS["bmshj2018-factorized"], None),
+    "tuple": (TOYS["tuple"], None),
+    "slice": (TOYS["slice"], None),
+}
 
 
 def flip_bits(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
@@ -55,17 +75,18 @@ def forge(data: bytes) -> bytes:
     return data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "big")
 
 
-def attempt(codec: torch.nn.Module, data: bytes) -> str:
+def attempt(codec: torch.nn.Module, data: bytes, views: Views) -> str:
     try:
-        decoded = icmh.decode(codec, data, max_pixels=2**14)
+        decoded = icmh.decode(codec, data, views, max_pixels=2**14)
     except icmh.IcmhError as error:
         return type(error).__name__
-    return "image" if torch.isfinite(decoded).all() else "nan"
+    images = [decoded] if views is None else decoded.values()
+    return "image" if all(torch.isfinite(image).all() for image in images) else "nan"
 
 
 def main(damaged: int, forged: int) -> None:
     rng, outcomes = random.Random(0), Counter()
-    for name, make in CODECS.items():
+    for name, (make, views) in CODECS.items():
         codec = make()
         images = [
             torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) for size in ((1, 1), (64, 64), (70, 9))
@@ -76,9 +97,9 @@ def main(damaged: int, forged: int) -> None:
             mutant = kind(rng, data, streams)
             mutant = forge(mutant) if number >= damaged else mutant
             if mutant not in streams:
-                outcomes[f"{name} {'forged' if number >= damaged else 'damaged'} {attempt(codec, mutant)}"] += 1
+                outcomes[f"{name} {'forged' if number >= damaged else 'damaged'} {attempt(codec, mutant, views)}"] += 1
         # The decoder is unharmed by all of it.
-        assert all(unpack(data).images and attempt(codec, data) == "image" for data in streams)
+        assert all(unpack(data).images and attempt(codec, data, views) == "image" for data in streams)
     print(json.dumps(outcomes))
 
 

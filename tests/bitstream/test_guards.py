@@ -185,6 +185,13 @@ def test_large_streams_are_refused_before_decoding(codec, picture):
     assert icmh.decode(codec, data, max_pixels=8192).shape == (1, 3, 65, 64)
 
 
+def test_a_small_stream_cannot_claim_a_huge_picture_by_default(codec, picture):
+    stream = unpack(icmh.encode(codec, picture(64, 64)))
+    huge = replace(stream.header, height=8192, width=4160, shape=(128, 65))
+    with pytest.raises(StreamError, match="holds 34078720 pixels, 33554432 are allowed"):
+        icmh.decode(codec, pack(Stream(huge, stream.images)))
+
+
 def test_a_view_that_decodes_to_nan_is_not_returned(codec, picture, attach_trained):
     data = icmh.encode(codec, picture(8, 8))
     attach_trained(codec, "bottleneck", "broken", sites=["dec2"])

@@ -107,16 +107,17 @@ class ImageFolder(ImageFiles):
 class LabelledImages(ImageFiles):
     """Pictures and labels listed in a CSV file.
 
-    The columns "file" and "label" are read where the first line names them, else the first two columns. Paths are
-    relative to the CSV file's folder.
+    The first line may name the columns: "file" and "label" anywhere, or "file" and one other, which has the labels.
+    Without such a line the first two columns are file and label. Paths are relative to the CSV file's folder.
     """
 
     def __init__(self, table: str | Path, transform: Transform | None = None, seed: int = 0) -> None:
         """Read the list and check all of it, so that training does not stop at a missing file hours later.
 
         Raises:
-            DataError: The table is missing or empty, or lists missing files, a file twice, or labels that are not
-                integers from 0 up; the message gives the first of each.
+            DataError: The table is missing or empty, its first line is neither a header nor a row, or it lists
+                missing files, a file twice, or labels that are not integers from 0 up; the message gives the first of
+                each.
         """
         table = Path(table)
         if not table.is_file():
@@ -136,13 +137,25 @@ def _read_rows(table: Path) -> list[tuple[str, str]]:
     """Pairs (file, label) as text, without the header."""
     with table.open(newline="", encoding="utf-8-sig") as file:
         lines = [[cell.strip() for cell in line] for line in csv.reader(file) if any(cell.strip() for cell in line)]
-    if lines and len(lines[0]) > 1 and not lines[0][1].isdecimal():
-        header = [cell.lower() for cell in lines.pop(0)]
-    else:
-        header = []
-    columns = (header.index("file"), header.index("label")) if {"file", "label"} <= set(header) else (0, 1)
+    header = _header(table, lines[0]) if lines else None
+    lines, columns = (lines, (0, 1)) if header is None else (lines[1:], header)
     short = [line for line in lines if len(line) <= max(columns)]
     if short or not lines:
         what = f"the line {','.join(short[0])!r} with too few columns" if short else "no rows"
         raise DataError(f"{str(table)!r} has {what}; each line needs a file and an integer label")
     return [(line[columns[0]], line[columns[1]]) for line in lines]
+
+
+def _header(table: Path, first: Sequence[str]) -> tuple[int, int] | None:
+    """Where the first line says that file and label stand; None if it is a row itself."""
+    if len(first) < 2 or first[1].isdecimal():
+        return None
+    names = [cell.lower() for cell in first]
+    if "file" in names and "label" in names:
+        return names.index("file"), names.index("label")
+    if "file" in names and len(names) == 2:
+        return names.index("file"), 1 - names.index("file")
+    raise DataError(
+        f"{str(table)!r} begins with {','.join(first)!r}, which neither names the columns file and label nor is a file "
+        "with an integer label. Remedy: write 'file,label' as the first line, or mend the label"
+    )

@@ -82,7 +82,7 @@ def write_image(path: str | Path, image: Tensor) -> None:
         image: Float tensor (3, H, W) or (1, 3, H, W); clipped to [0, 1], rounded to the nearest of 256 values.
 
     Raises:
-        DataError: Another suffix, another shape, or values that are not finite.
+        DataError: Another suffix, another shape, values that are not finite, or a file that cannot be written.
     """
     path = Path(path)
     options = _LOSSLESS.get(path.suffix.lower())
@@ -95,7 +95,10 @@ def write_image(path: str | Path, image: Tensor) -> None:
     if not torch.isfinite(image).all():
         raise DataError(f"{str(path)!r} was not written: the picture has NaN or infinite values")
     pixels = image.detach().float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(pixels).save(path, **options)
+    try:
+        Image.fromarray(pixels).save(path, **options)
+    except OSError as error:
+        raise DataError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
 
 
 def to_tensor(image: Image.Image, name: str) -> Tensor:

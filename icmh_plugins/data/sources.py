@@ -18,7 +18,7 @@ from icmh_plugins.data.datasets import ImageFiles, ImageFolder, LabelledImages, 
 from icmh_plugins.data.images import to_tensor
 from icmh_plugins.data.spelling import split_source
 from icmh_plugins.data.transforms import Crop
-from icmh_plugins.errors import DataError
+from icmh_plugins.errors import DataError, IcmhError
 
 Source = str | Path | Dataset | Sequence
 
@@ -73,10 +73,18 @@ class Wrapped(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         index = range(len(self))[index]
-        sample = _as_sample(self.dataset[index], index)
+        sample = _as_sample(self._read(index), index)
         if self.transform is None:
             return sample
         return _transformed(sample, self.transform, [self.seed, self.epoch, index])
+
+    def _read(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except IcmhError:
+            raise
+        except Exception as error:  # whatever a user's dataset may raise
+            raise DataError(f"sample {index} cannot be read: {type(error).__name__}: {error}") from error
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose random crops are drawn, here and in the dataset (or what a `Subset` of it wraps)."""

@@ -54,7 +54,8 @@ def test_empty_and_missing_folders_are_named(tmp_path):
     [
         "file,label\na.png,3\nsub/c.png,0\n",
         "label,note,file\n3,x,a.png\n0,y,sub/c.png\n",
-        "name,class0_999\na.png,3\nsub/c.png,0\n",
+        "file,class0_999\na.png,3\nsub/c.png,0\n",
+        "wnid,file\n3,a.png\n0,sub/c.png\n",
         "a.png,3\nsub/c.png,0\n",
         "\ufefffile,label\r\na.png, 3\r\n\r\nsub/c.png,0\r\n",
     ],
@@ -62,6 +63,12 @@ def test_empty_and_missing_folders_are_named(tmp_path):
 def test_tables_by_column_name_or_order(folder, text):
     data = LabelledImages(table(folder, text))
     assert [(s["name"], s["target"]) for s in data] == [("a.png", 3), ("sub/c.png", 0)]
+
+
+@pytest.mark.parametrize("first", ["a.png,cat", "a.png,-1", "label,path", "name,lab", "file,note,class"])
+def test_a_first_line_that_is_neither_header_nor_row_is_refused(folder, first):
+    with pytest.raises(DataError, match=f"begins with '{first}'.*'file,label' as the first line"):
+        LabelledImages(table(folder, f"{first}\nb.png,1\nsub/c.png,0\n"))
 
 
 def test_all_mistakes_of_a_table_are_listed_at_once(folder):
@@ -202,3 +209,17 @@ def test_collate_stacks_what_fits_and_lists_the_rest():
     assert mixed["target"] == [{}, {}]
     with pytest.raises(DataError, match="differ in their keys"):
         collate([{"image": a}, {"image": a, "target": 1}])
+
+
+class Broken:
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise KeyError("box")
+
+
+def test_a_dataset_that_fails_is_named_with_the_sample():
+    with pytest.raises(DataError, match="sample 1 cannot be read: KeyError: 'box'") as caught:
+        open_data(Broken())[1]
+    assert isinstance(caught.value.__cause__, KeyError)

@@ -108,3 +108,8 @@ def test_what_cannot_be_written_is_refused_and_leaves_no_file(tmp_path, name, im
     with pytest.raises(DataError, match=message):
         write_image(tmp_path / name, image)
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_that_cannot_be_written_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"cannot write .*nodir/o\.png"):
+        write_image(tmp_path / "nodir" / "o.png", torch.zeros(3, 2, 2))

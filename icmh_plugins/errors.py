@@ -74,6 +74,14 @@ class CurveError(IcmhError, ValueError):
     """Two rate curves cannot be compared honestly (no overlap, not monotone, different protocols)."""
 
 
+class BDRefusedError(CurveError):
+    """A Bjontegaard delta would be meaningless; `reason` says why in a few words, the message in full."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 def suggest(word: str, options: Iterable[str]) -> str:
     """Return `` Did you mean 'x'? Known: ...`` for an unknown `word` (empty when there are no options)."""
     known = sorted(set(options))

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from icmh_plugins._deps import require
-from icmh_plugins.errors import CurveError
+from icmh_plugins.errors import BDRefusedError
 from icmh_plugins.evaluation.curves import RATE, RateCurve
 from icmh_plugins.evaluation.perception import falls
 
@@ -20,14 +20,6 @@ Method = Literal["pchip", "akima", "cubic"]
 
 MIN_POINTS = 4
 """Points a curve needs: the classic cubic has four coefficients, and with fewer points any method mostly invents."""
-
-
-class BDRefusedError(CurveError):
-    """A Bjontegaard delta would be meaningless; `reason` says why in a few words, the message in full."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)

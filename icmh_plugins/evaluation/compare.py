@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from icmh_plugins.errors import CurveError
-from icmh_plugins.evaluation.bjontegaard import BDRefusedError, BDResult, bd_metric, bd_rate
+from icmh_plugins.errors import BDRefusedError, CurveError
+from icmh_plugins.evaluation.bjontegaard import BDResult, bd_metric, bd_rate
 from icmh_plugins.evaluation.bootstrap import Interval, bootstrap_bd
 from icmh_plugins.evaluation.curves import RateCurve
 

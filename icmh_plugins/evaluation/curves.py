@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from icmh_plugins.bitstream.files import whole_file
 from icmh_plugins.errors import CurveError, suggest
 
 RATE = "bpp"
@@ -22,6 +23,7 @@ RATE = "bpp"
 DIGITS = 6
 """Of a resampled value after the decimal point, in memory as in files."""
 
+_TIMES = frozenset({"encoding_time", "decoding_time"})
 _KEYS = frozenset(
     {"name", "description", "results", "protocol", "dataset", "images", "labels", "facts", "per_image", "resampled"}
 )
@@ -133,6 +135,8 @@ class RateCurve:
         Raises:
             CurveError: "results" or "bpp" is missing, or lists have different lengths.
         """
+        if not isinstance(data, Mapping):
+            raise CurveError(f"Not a result file: it holds a {type(data).__name__}, not a mapping with 'results'.")
         results = data.get("results")
         if not isinstance(results, Mapping) or RATE not in results:
             raise CurveError(f"Not a result file: it has keys {sorted(data)}, 'results' with a list 'bpp' is needed.")
@@ -163,18 +167,25 @@ class RateCurve:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON file."""
-        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
+        """Write the JSON file, whole or not at all.
+
+        Raises:
+            DataError: The folder cannot be made or written to.
+        """
+        with whole_file(Path(path)) as scratch:
+            scratch.write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> RateCurve:
         """Read a JSON file.
 
         Raises:
-            CurveError: It is not JSON, or not of this schema; the message names the file.
+            CurveError: It cannot be read, is not JSON, or not of this schema; the message names the file.
         """
         try:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        except OSError as error:
+            raise CurveError(f"cannot read {str(path)!r}: {error.strerror}. Give a result file of icmh eval") from error
         except (json.JSONDecodeError, UnicodeDecodeError, CurveError) as error:
             raise CurveError(f"{path}: {error}") from None
 
@@ -192,12 +203,18 @@ def join(name: str, curves: Sequence[RateCurve]) -> RateCurve:
     """One curve out of several results (one rate each, as `evaluate` gives them) on the same images.
 
     Raises:
-        CurveError: Protocols, datasets or images differ.
+        CurveError: Protocols, datasets or images differ, or two points are the same but for their times.
     """
     first = curves[0]
+    points = tuple(point for curve in curves for point in curve.points)
     for curve in curves:
         if curve.protocol != first.protocol:
             raise CurveError(f"One curve, two protocols: {first.protocol!r} ({first.name}), {curve.protocol!r}.")
         if (curve.images, curve.dataset) != (first.images, first.dataset):
             raise CurveError(f"Points of one curve need the same images; {first.name!r} and {curve.name!r} differ.")
-    return replace(first, name=name, points=tuple(point for curve in curves for point in curve.points))
+    measured = [{key: value for key, value in point.values.items() if key not in _TIMES} for point in points]
+    for index, point in enumerate(points):
+        if measured[index] in measured[:index]:
+            where = f"{point.bpp:.6g} bpp" + f" ({point.label})" * bool(point.label)
+            raise CurveError(f"Curve {name!r} would have the point at {where} twice. Give each result once.")
+    return replace(first, name=name, points=points)

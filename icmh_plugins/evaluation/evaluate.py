@@ -16,11 +16,13 @@ from torch.utils.data import Dataset
 from icmh_plugins.adapters.host import host_of, unwrap
 from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.bitstream.container import unpack
-from icmh_plugins.bitstream.runtime import device_of
+from icmh_plugins.bitstream.files import whole_file
+from icmh_plugins.bitstream.plan import plan_of
+from icmh_plugins.bitstream.runtime import coding_mode, device_of
 from icmh_plugins.data.datasets import Sample
 from icmh_plugins.data.nested import fingerprint
 from icmh_plugins.data.sources import open_data
-from icmh_plugins.errors import ConfigError
+from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.evaluation.complexity import timed
 from icmh_plugins.evaluation.progress import progress_bar
 from icmh_plugins.evaluation.protocols import EvaluationProtocol, find_protocol
@@ -65,21 +67,24 @@ def evaluate(
         task_options: Options of the task when it is one name.
         metrics: Task metrics to report; None takes all, and then refuses data without the labels they need.
         views: Further views of the same streams to score ("human", or a named adapter); their metrics are called
-            ``"top1@human"``. The stream's own view is always scored.
+            ``"top1@human"``. The stream's own view is always scored; further ones are decoded once more, so that
+            "decoding_time" stays that of the own view.
         name: For legends; defaults to the codec's class and its active adapters.
         label: What this rate point is called ("q2").
         protocol: One of `evaluation.protocols.PROTOCOLS`: what is done to pictures first, and whose pixels count.
-            Where it resizes, boxes and masks are predicted on the resized picture and scaled back to be judged.
+            Where it resizes, boxes and masks are predicted on the resized picture, in original pixels.
         limit: Take the first images only.
         save_streams: Folder to write every stream to.
         resume: File of records; an evaluation that was stopped goes on after the last one in it, on the same data.
         progress: Show a progress bar.
 
     Raises:
-        ConfigError: Unknown protocol, metric or task option.
-        DataError: Labels are missing or do not fit the protocol, or `resume` belongs to another evaluation or cannot
-            be gone on from. Before anything is coded.
+        ConfigError: Unknown protocol, metric or task option, or a `limit` below 1.
+        DataError: Labels are missing or do not fit the protocol, `resume` belongs to another evaluation or cannot be
+            gone on from, or `save_streams` cannot be made. Before anything is coded.
     """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit must be 1 or more, or None for all images; got {limit}")
     rules = find_protocol(protocol)
     tasks = _tasks(task, task_options or {})
     for _, each in tasks:
@@ -90,7 +95,7 @@ def evaluate(
     first = dataset[0]
     scorer.check_targets(first)
     rules.check_target(first)
-    folder = None if save_streams is None else Path(save_streams)
+    folder = None if save_streams is None else _made(Path(save_streams))
     settings = {"protocol": protocol, "views": list(views), "images": count, "data": fingerprint(dataset)}
     settings["metrics"] = None if metrics is None else sorted(metrics)
     facts = identity(model, tasks, lower_is_better=scorer.lower_is_better(), **settings)
@@ -100,6 +105,8 @@ def evaluate(
         scorer.restore(record.evidence)
     if log and not settings["data"]:
         log.check_names(dataset[index]["name"] for index in range(len(log.records)))
+    with coding_mode(unwrap(model)):
+        plan_of(unwrap(model))  # how the codec codes is found out once, and not in the time of the first image
     records = _records(measure, dataset, count, log, progress)
     whole = scorer.whole(draw(count))
     return summarise(model, name or _default_name(model), label, protocol, records, whole, facts)
@@ -139,8 +146,8 @@ def _measure(
     stream, encoding_time = timed(encode, model, frame.coded.to(device)[None])
     decoded, decoding_time = timed(decode, model, stream)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{index:05d}-{PurePosixPath(sample['name']).stem}.icmh").write_bytes(stream)
+        with whole_file(folder / f"{index:05d}-{PurePosixPath(sample['name']).stem}.icmh") as scratch:
+            scratch.write_bytes(stream)
     batches = scorer.prepare(frame.sample, frame.sample["image"].to(device)[None])
     pictures = {"": decoded} | (decode(model, stream, views=views) if views else {})
     found = [scorer.score(frame.shown(each), batches, view, frame.judged) for view, each in pictures.items()]
@@ -154,6 +161,16 @@ def _measure(
         scores={name: value for each in found for name, value in each.values.items()},
         evidence={key: value for each in found for key, value in each.evidence.items()},
     )
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make {str(folder)!r}: {error.strerror}. Remedy: another folder for `save_streams`"
+        ) from error
+    return folder
 
 
 def _tasks(task: str | Task | Mapping[str, str | Task] | None, options: Mapping[str, Any]) -> list[tuple[str, Task]]:

@@ -138,5 +138,5 @@ def find_protocol(name: str) -> EvaluationProtocol:
         ConfigError: There is none.
     """
     if name not in PROTOCOLS:
-        raise ConfigError(f"no protocol {name!r}.{suggest(name, PROTOCOLS)} There are {', '.join(PROTOCOLS)}")
+        raise ConfigError(f"no protocol {name!r}.{suggest(name, PROTOCOLS)}")
     return PROTOCOLS[name]

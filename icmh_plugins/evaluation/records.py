@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from icmh_plugins.bitstream.files import whole_file
 from icmh_plugins.errors import DataError
 
 
@@ -57,19 +58,24 @@ class RecordLog:
             identity: JSON-ready description of codec, adapters, tasks, views and data.
 
         Raises:
-            DataError: The file belongs to another evaluation; the message names what differs.
+            DataError: The file belongs to another evaluation (the message names what differs), holds no records, or
+                cannot be read or written.
         """
         self._path = Path(path)
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True) if self._path.exists() else []
+        first = json.dumps(identity) + "\n"
+        lines = self._lines()
         whole = [line for line in lines if line.endswith("\n")]
-        self.records = [ImageRecord(**self._parse(line)) for line in whole[1:]]
+        if lines and not whole and not first.startswith(lines[0]):
+            raise self._damaged("it holds no records")
+        self.records = [self._record(line) for line in whole[1:]]
         """Records of an earlier run, in order."""
         if whole:
             self._check(self._parse(whole[0]), json.loads(json.dumps(identity)))
         else:
-            whole = [json.dumps(identity) + "\n"]
+            whole = [first]
         if whole != lines:  # new, or a last line that was cut while it was written
-            self._path.write_text("".join(whole), encoding="utf-8")
+            with whole_file(self._path) as scratch:
+                scratch.write_text("".join(whole), encoding="utf-8")
 
     def append(self, record: ImageRecord) -> None:
         """Add one record; it is on disk when this returns."""
@@ -92,11 +98,35 @@ class RecordLog:
                     "Remedy: give the same data in the same order, or another file for `resume`"
                 )
 
+    def _lines(self) -> list[str]:
+        if not self._path.exists():
+            return []
+        try:
+            return self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        except UnicodeDecodeError:
+            raise self._damaged("it is not text") from None
+        except OSError as error:
+            raise DataError(
+                f"cannot read {str(self._path)!r}: {error.strerror}. Remedy: give a file of records for `resume`"
+            ) from error
+
+    def _record(self, line: str) -> ImageRecord:
+        try:
+            return ImageRecord(**self._parse(line))
+        except TypeError as error:
+            raise self._damaged(error) from None
+
     def _parse(self, line: str) -> dict[str, Any]:
         try:
-            return json.loads(line)
+            found = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{self._path} is damaged ({error}). Remedy: delete it and start again") from None
+            raise self._damaged(error) from None
+        if not isinstance(found, dict):
+            raise self._damaged(f"a line holds a {type(found).__name__}")
+        return found
+
+    def _damaged(self, why: object) -> DataError:
+        return DataError(f"{self._path} is damaged ({why}). Remedy: delete it and start again, or give another file")
 
     def _check(self, found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         differing = sorted(key for key in found.keys() | identity.keys() if found.get(key) != identity.get(key))

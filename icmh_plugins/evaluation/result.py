@@ -60,7 +60,7 @@ class EvaluationResult:
         return self.curve.to_json()
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON file."""
+        """Write the JSON file, whole or not at all; raises a `DataError` where its folder cannot be written to."""
         self.curve.save(path)
 
     def text(self, name: str) -> str:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from icmh_plugins.errors import CurveError
+from icmh_plugins.errors import BDRefusedError, CurveError
 from icmh_plugins.evaluation.bjontegaard import bd_metric, bd_rate
 from icmh_plugins.evaluation.curves import RateCurve, RatePoint
 from icmh_plugins.evaluation.published import published_curve
@@ -86,3 +86,9 @@ def test_two_sets_of_images_never_meet(delta):
     with pytest.raises(CurveError, match="2 pictures from 'a'; 2 pictures from 'c'"):
         delta(first, second, "top1")
     assert delta(first, replace(first, images=("b", "a")), "top1").value == pytest.approx(0.0)
+
+
+def test_refusals_are_among_the_errors_of_the_package():
+    refusal = BDRefusedError("in short", "in full")
+    assert isinstance(refusal, CurveError)
+    assert (refusal.reason, str(refusal)) == ("in short", "in full")

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from icmh_plugins.errors import CurveError
+from icmh_plugins.errors import CurveError, DataError
 from icmh_plugins.evaluation.curves import RateCurve, RatePoint, join
 
 
@@ -99,3 +99,32 @@ def test_join_refuses_other_datasets():
     a, b = (RateCurve("q", (point(0.1, 1.0),), dataset=name) for name in ("COCO val2017", ""))
     with pytest.raises(CurveError, match="same images"):
         join("both", [a, b])
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "c.json"
+    RateCurve("c", (point(0.2, 50.0),)).save(path)
+    before = path.read_text()
+    with pytest.raises(ValueError, match="JSON"):
+        RateCurve("c", (point(0.2, float("nan")),)).save(path)
+    assert path.read_text() == before
+    assert [each.name for each in path.parent.iterdir()] == ["c.json"]
+    with pytest.raises(DataError, match="cannot write"):
+        RateCurve("c", (point(0.2, 50.0),)).save(path / "d.json")
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(CurveError, match=r"cannot read .*nope\.json"):
+        RateCurve.load(tmp_path / "nope.json")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(CurveError, match=r"list\.json.*holds a list"):
+        RateCurve.load(tmp_path / "list.json")
+
+
+def test_join_refuses_the_same_point_twice():
+    def timed(seconds, top1=50.0):
+        return RateCurve("q", (RatePoint({"bpp": 0.2, "top1": top1, "encoding_time": seconds}, label="q1"),))
+
+    with pytest.raises(CurveError, match=r"the point at 0\.2 bpp \(q1\) twice"):
+        join("q", [timed(1.0), timed(2.0)])
+    assert len(join("q", [timed(1.0), timed(1.0, 60.0)]).points) == 2

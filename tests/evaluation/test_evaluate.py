@@ -250,3 +250,59 @@ def test_latency_leaves_the_codec_as_it_is(codec, pictures):
     encoding, decoding = latency(codec, image, repeats=2)
     assert min(encoding, decoding) > 0
     assert encode(codec, image) == before
+
+
+def test_how_the_codec_codes_is_found_out_before_the_first_image_is_read(codec, pictures):
+    events, compress = [], codec.compress
+    codec.compress = lambda image: events.append(tuple(image.shape[-2:])) or compress(image)
+
+    class Watched(Ordered):
+        def __getitem__(self, index):
+            events.append("read")
+            return super().__getitem__(index)
+
+    evaluate(codec, None, Watched(pictures, [0]), progress=False)
+    last = len(events) - events[::-1].index("read")
+    assert (64, 64) in events[:last]  # a grey image of the smallest size
+    assert events[last:].count((64, 64)) == 1  # and of that size, only the picture itself after it was read
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(codec, pictures, limit):
+    with pytest.raises(ConfigError, match=f"limit must be 1 or more.*{limit}"):
+        evaluate(codec, None, pictures, limit=limit, progress=False)
+
+
+def test_streams_that_cannot_be_kept_are_refused_before_anything_is_coded(codec, pictures, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    codec.compress = None
+    with pytest.raises(DataError, match=r"cannot make .*another folder for `save_streams`"):
+        evaluate(codec, None, pictures, save_streams=tmp_path / "file", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot read"),
+        (b"\xff\xfe\n", "it is not text"),
+        (b"[1]\n", "a line holds a list"),
+        (b"my notes", "it holds no records"),
+    ],
+)
+def test_files_of_another_kind_are_not_gone_on_from(codec, pictures, tmp_path, content, says):
+    path = tmp_path / "log"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        evaluate(codec, None, pictures, resume=path, progress=False)
+    assert content is None or path.read_bytes() == content
+
+
+def test_records_without_their_fields_are_damaged(codec, pictures, tmp_path):
+    log = tmp_path / "log.jsonl"
+    evaluate(codec, None, pictures, resume=log, limit=1, progress=False)
+    log.write_text(log.read_text().splitlines()[0] + '\n{"name": "p0.png"}\n')
+    with pytest.raises(DataError, match=r"damaged .*pixels"):
+        evaluate(codec, None, pictures, resume=log, limit=1, progress=False)

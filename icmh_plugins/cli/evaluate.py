@@ -10,10 +10,9 @@ import typer
 import yaml
 
 from icmh_plugins._config import validate_config
-from icmh_plugins.bitstream.files import refuse_clashes
 from icmh_plugins.cli.datasection import DataSection
 from icmh_plugins.cli.models import Adapters, Checkpoint, Codec, load_model
-from icmh_plugins.cli.output import Json, error_console, print_json, table
+from icmh_plugins.cli.output import Json, claim_folder, claim_output, error_console, print_json, table
 from icmh_plugins.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +71,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Code every picture to a real stream, decode it, and measure rate, fidelity and the task."""
-    refuse_clashes([output], force)
+    claim_output(output, force)
+    if figures is not None:
+        claim_folder(figures)
     options = _options(task_option or [])
     section = {"source": data, "degrade": degrade or [], "clean": clean and str(clean), "split": split}
     pictures = validate_config(DataSection, section, owner="what is measured").open(seed=_SEED)
@@ -84,7 +85,6 @@ def evaluate(
         protocol=protocol, limit=limit, save_streams=save_streams, resume=resume,
         progress=not json and error_console.is_terminal,
     )  # fmt: skip
-    output.parent.mkdir(parents=True, exist_ok=True)
     result.save(output)
     if figures is not None:
         _draw(model, pictures, figures)
@@ -114,7 +114,6 @@ def _draw(model: nn.Module, data: Any, folder: Path) -> None:
     from icmh_plugins.viz.maps import plot_maps
     from icmh_plugins.viz.pictures import plot_views
 
-    folder.mkdir(parents=True, exist_ok=True)
     host, dataset = host_of(model), open_data(data)
     for index in range(min(_PICTURED, len(dataset))):
         sample = dataset[index]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +16,38 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from icmh_plugins.bitstream.files import refuse_clashes
+from icmh_plugins.errors import DataError
+
 console = Console()
 error_console = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 """The ``--json`` option, the same in every command."""
+
+
+def claim_output(path: Path, force: bool) -> None:
+    """Check, before any work is done, that `path` can be written; its folder is made.
+
+    Raises:
+        DataError: It exists and `force` is off, it is a folder, or its folder cannot be made or written to.
+    """
+    refuse_clashes([path], force)
+    claim_folder(path.parent)
+
+
+def claim_folder(folder: Path) -> None:
+    """Make a folder and check that files can be written to it.
+
+    Raises:
+        DataError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write to {str(folder)!r}: {error.strerror}. Remedy: another output") from error
 
 
 def print_json(value: Any) -> None:

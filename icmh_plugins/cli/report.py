@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icmh_plugins.bitstream.files import refuse_clashes
-from icmh_plugins.cli.output import Json, print_json, table
+from icmh_plugins.cli.output import Json, claim_output, print_fields, print_json, table
 from icmh_plugins.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Compare results with the first one and write an HTML report."""
-    refuse_clashes([output], force)
+    claim_output(output, force)
     from icmh_plugins.viz.report import write_report
 
     curves = _curves(results)
@@ -45,8 +44,10 @@ def report(
     if json:
         print_json({"report": str(output), "comparisons": [each.to_dict() for each in comparisons]})
         return
-    rows = (_row(each) for each in comparisons)
-    table(f"Compared with {curves[0].name}", ("codec", "quality", "BD-rate", "BD-quality"), rows)
+    if comparisons:
+        rows = (_row(each) for each in comparisons)
+        table(f"Compared with {curves[0].name}", ("codec", "quality", "BD-rate", "BD-quality"), rows)
+    print_fields({"report": str(output)})
 
 
 def _row(comparison: Comparison) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from icmh_plugins._config import FrozenConfig, validate_config
 from icmh_plugins.cli.datasection import DataSection
+from icmh_plugins.data.spelling import split_source
 from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.registry import catalog
 from icmh_plugins.training.config import FitConfig
@@ -70,7 +71,7 @@ class RunFile(FrozenConfig):
     validation: DataSection | None = None
     fit: FitConfig
     out: str
-    device: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|(cpu|cuda|mps|xpu)(:\d+)?)$")
     tensorboard: bool = False
 
     def to_yaml(self) -> str:
@@ -99,7 +100,7 @@ def read_run(path: Path, overrides: Sequence[str] = ()) -> RunFile:
 
     Raises:
         ConfigError: The file is missing or no YAML mapping, or an option is unknown (with the nearest known one),
-            out of range or missing.
+            out of range or missing, or `out` is a file or the data itself.
         UnknownPluginError: Nobody offers the adapter, task or preset.
         DataError: Data or adapter folder do not exist.
     """
@@ -186,3 +187,15 @@ def _check_paths(run: RunFile) -> None:
     for key, path in paths.items():
         if path is not None and not Path(path).exists():
             raise DataError(f"{key}: {path} does not exist. Remedy: paths are relative to the current folder")
+    _check_out(run)
+
+
+def _check_out(run: RunFile) -> None:
+    out = Path(run.out)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"out: {run.out} is a file. Remedy: name a folder, for example out=runs/a")
+    sections = [section for section in (run.data, run.validation) if section]
+    taken = [path for section in sections for path in split_source(section.source)[1]]
+    taken += [Path(section.clean) for section in sections if section.clean]
+    if out.resolve() in {path.resolve() for path in taken}:
+        raise ConfigError(f"out: {run.out} is the data itself. Remedy: another folder, for example out=runs/a")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icmh_plugins.cli.runfile import RunFile
-from icmh_plugins.errors import IcmhError
+from icmh_plugins.errors import IcmhError, TrainingError
 
 RUN_FILE = "run.yaml"
 
@@ -20,6 +20,9 @@ def kept_run(config: RunFile, fresh: bool) -> Iterator[None]:
     Args:
         config: The run; the file of one that goes on from a checkpoint stays as it was.
         fresh: The run starts anew even where there is a checkpoint.
+
+    Raises:
+        TrainingError: The folder cannot be made or written to.
     """
     from icmh_plugins.training.checkpoint import FILE
 
@@ -28,8 +31,7 @@ def kept_run(config: RunFile, fresh: bool) -> Iterator[None]:
     already, steps = set(folder.glob("*")), _steps(folder)
     earlier = file.read_bytes() if file.is_file() else None
     if fresh or not (folder / FILE).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(config.to_yaml(), encoding="utf-8")
+        _store(config, file)
     try:
         yield
     except IcmhError:
@@ -40,6 +42,14 @@ def kept_run(config: RunFile, fresh: bool) -> Iterator[None]:
             if made:
                 folder.rmdir()
         raise
+
+
+def _store(config: RunFile, file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(config.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"cannot write to out={config.out}: {error.strerror}. Remedy: another `out`") from error
 
 
 def _steps(folder: Path) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from icmh_plugins.bitstream.inspection import StreamInfo
 from icmh_plugins.bitstream.inspection import inspect as inspect_stream
 from icmh_plugins.cli.models import Adapters, Checkpoint, Codec, load_model
 from icmh_plugins.cli.output import Json, error_console, print_fields, print_json, table
+from icmh_plugins.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,7 @@ def compress(
     json: Json = False,
 ) -> None:
     """Code pictures to .icmh streams, with the given adapters switched on."""
+    _refuse_folders(images)
     targets = _stream_paths(images, output)
     refuse_clashes(targets, force)
     model = load_model(codec, checkpoint, adapter or [])
@@ -107,6 +109,12 @@ def inspect(stream: Annotated[Path, typer.Argument(help="An .icmh stream.")], js
             "bpp_payload": f"{info.bpp_payload:.4f}",
         }
     )
+
+
+def _refuse_folders(images: Sequence[Path]) -> None:
+    for image in images:
+        if image.is_dir():
+            raise DataError(f"{str(image)!r} is a folder. Remedy: give its files, for example {image}/*.png")
 
 
 def _stream_paths(images: Sequence[Path], output: Path) -> list[Path]:

@@ -12,6 +12,7 @@ import typer
 from icmh_plugins.cli.output import Json, error_console, print_fields, print_json
 from icmh_plugins.cli.runfile import RunFile, read_run
 from icmh_plugins.cli.runfolder import kept_run
+from icmh_plugins.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,7 +90,14 @@ def _load_model(config: RunFile) -> nn.Module:
 def _device(name: str) -> str:
     import torch
 
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device {name!r} cannot be used here ({reason}). Remedy: device=auto") from error
+    return name
 
 
 def _show(config: RunFile, json: bool) -> None:

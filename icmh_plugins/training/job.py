@@ -17,7 +17,7 @@ from icmh_plugins.codecs.padding import min_size, pad_multiple
 from icmh_plugins.data.datasets import Sample
 from icmh_plugins.data.sources import open_data
 from icmh_plugins.data.transforms import RandomCrop
-from icmh_plugins.errors import ConfigError
+from icmh_plugins.errors import ConfigError, TrainingError
 from icmh_plugins.tasks.base import Task
 from icmh_plugins.training.collation import Collation
 from icmh_plugins.training.config import FitConfig
@@ -105,5 +105,8 @@ def _folder(out: str | Path | None) -> Path | None:
     if out is None:
         return None
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make the folder {str(out)!r}: {error.strerror}. Remedy: another `out`") from error
     return folder

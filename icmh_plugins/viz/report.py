@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from icmh_plugins.bitstream.files import whole_file
 from icmh_plugins.errors import ConfigError, CurveError, suggest
 from icmh_plugins.evaluation.bootstrap import point_interval
 from icmh_plugins.evaluation.compare import Comparison, compare_all
@@ -59,6 +60,7 @@ def write_report(
     Raises:
         CurveError: There is no curve, or one lacks a metric.
         ConfigError: None of the metrics has a published curve of a name in `against`.
+        DataError: The folder of `path` cannot be made or written to.
     """
     if not curves:
         raise CurveError("A report needs at least one result.")
@@ -78,7 +80,8 @@ def write_report(
         section("Pictures", *(figure(each.path, each.caption) for each in pictures)),
         section("Provenance", *_provenance(curves)),
     ]
-    Path(path).write_text(page(title, body), encoding="utf-8")
+    with whole_file(Path(path)) as scratch:
+        scratch.write_text(page(title, body), encoding="utf-8")
     return flat
 
 

@@ -94,6 +94,12 @@ def test_our_errors_are_one_line_on_stderr(run, arguments, message):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_folder_is_no_picture_to_compress(run, tmp_path):
+    result = run("compress", str(tmp_path), "-o", str(tmp_path / "streams"), "--codec", "none")
+    assert result.exit_code == 2
+    assert f"is a folder. Remedy: give its files, for example {tmp_path}/*.png" in result.stderr
+
+
 def test_an_ambiguous_command_runs_by_its_qualified_name(run):
     catalog.register_plugin(Commands(), "commands")
     assert run("--help").exit_code == 0

@@ -82,3 +82,14 @@ def test_bad_task_option(folder):
     done = icmh(*CODEC, "--data", "data", "-o", "r.json", "--task", "human", "--task-option", "mse", cwd=folder)
     assert done.returncode == 2
     assert "key=value" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-o", "--figures"])
+def test_outputs_that_cannot_be_written_are_refused_before_measuring(folder, option):
+    (folder / "file").write_text("mine")
+    outputs = {"-o": "r.json", "--figures": "figures"} | {option: "file/x"}
+    arguments = [part for pair in outputs.items() for part in pair]
+    done = icmh(*CODEC, "--data", "data", *arguments, "--resume", "log.jsonl", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot write to 'file")
+    assert not (folder / "log.jsonl").exists()

@@ -12,7 +12,7 @@ from torch import nn
 import icmh_plugins as icmh
 from icmh_plugins.adapters.host import adapter_modules, base_parameters, host_of
 from icmh_plugins.codecs.fingerprint import base_fingerprint
-from icmh_plugins.errors import AdapterError, BaseMismatchError, ConfigError
+from icmh_plugins.errors import AdapterError, BaseMismatchError, ConfigError, TrainingError
 from icmh_plugins.tasks.base import Task, TaskLoss
 from icmh_plugins.training.fit import fit
 from icmh_plugins.training.optimisation import Optimisation
@@ -150,6 +150,12 @@ def test_a_changed_base_is_noticed(codec, pictures, quick, tmp_path):
 def test_wrong_options(codec, task, pictures, quick, options, error, words):
     with pytest.raises(error, match=words):
         fit(codec, task, pictures, **{**quick, **options})
+
+
+def test_a_folder_that_cannot_be_made(codec, task, pictures, quick, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(TrainingError, match=r"cannot make the folder .*another `out`"):
+        fit(codec, task, pictures, out=tmp_path / "file", **quick)
 
 
 def test_nothing_to_train(make_codec, task, pictures, quick):

@@ -178,6 +178,19 @@ def test_a_refused_run_leaves_nothing(place, command):
     assert [path.name for path in (place / "run").iterdir()] == ["notes.txt"]
 
 
+def test_a_folder_that_cannot_be_made_is_named(place, command):
+    result = command("train", "run.yaml", "out=0.png/run")
+    assert result.exit_code == 2
+    assert "cannot write to out=0.png/run" in result.stderr
+
+
+def test_a_device_that_is_not_there_is_named(place, command):
+    result = command("train", "run.yaml", "device=cuda:99")
+    assert result.exit_code == 2
+    assert "device 'cuda:99' cannot be used here" in result.stderr
+    assert not (place / "run").exists()
+
+
 def test_a_refused_continuation_leaves_the_run(place, command):
     command("train", "run.yaml")
     before = {path: path.read_bytes() for path in (place / "run").rglob("*") if path.is_file()}
@@ -225,6 +238,9 @@ def test_ctrl_c_says_how_to_go_on(place, command, monkeypatch):
         ("out.x=1", "not a section"),
         ("fit.lmbda", "key=value"),
         ("fit.lmbda={", "cannot read the value"),
+        ("device=cudda", "device: String should match"),
+        ("out=0.png", "0.png is a file"),
+        ("out=.", "is the data itself"),
     ],
 )
 def test_mistakes_are_named(place, override, words):

@@ -120,3 +120,27 @@ def test_command_joins_results_of_one_name(tmp_path):
     again = icmh("report", *names, "-o", "r.html", cwd=tmp_path)
     assert again.returncode == 2
     assert "r.html" in again.stderr
+
+
+def test_command_names_the_report_of_one_curve(tmp_path):
+    curve("base").save(tmp_path / "base.json")
+    done = icmh("report", "base.json", "-o", "new/r.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["report", "new/r.html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nope.json", "-o", "r.html"), "cannot read 'nope.json'"),
+        (("base.json", "-o", "base.json/r.html"), "cannot write to 'base.json'"),
+        (("base.json", "base.json", "-o", "r.html"), "the point at 0.2 bpp (q1) twice"),
+    ],
+)
+def test_command_explains_what_it_refuses(tmp_path, arguments, says):
+    curve("base").save(tmp_path / "base.json")
+    done = icmh("report", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr
+    assert not (tmp_path / "r.html").exists()

@@ -7,7 +7,7 @@
 Trains on ImageNet training, BSDS500 training and COCO training pictures, for timm's mobilenetv2_100; reports on the
 650 ImageNet validation pictures. Every method has the same steps, batches and schedule: q3 first, then q4, q2 and q1,
 each from the adapter of a rate before it; in the long schedule every rate then goes on. The method "sfma-faithful" goes
-on from SFMA's refined runs, with the picture itself as one more term. Each stage can be stopped and called again.
+on from SFMA's last runs, with the picture itself as one more term. Each stage can be stopped and called again.
 """
 
 from __future__ import annotations
@@ -65,14 +65,10 @@ SCHEDULES: dict[str, dict[str, tuple[int, str | None, int, float]]] = {
         "q1": (1, "q2", 200, 1.5e-3),
     },
     "faithful": {
-        "q3": (3, "sfma/q3-refined", 600, 1e-3),
-        "q4": (4, "sfma/q4-refined", 600, 1e-3),
-        "q2": (2, "sfma/q2-refined", 600, 1e-3),
-        "q1": (1, "sfma/q1-refined", 600, 1e-3),
-        "q3-refined": (3, "sfma/q3-third", 2500, 1.5e-3),
-        "q2-refined": (2, "sfma/q2-third", 2500, 1.5e-3),
-        "q4-refined": (4, "sfma/q4-third", 2500, 1.5e-3),
-        "q1-refined": (1, "sfma/q1-third", 2500, 1.5e-3),
+        "q3": (3, "sfma/q3-third", 2500, 1.5e-3),
+        "q2": (2, "sfma/q2-third", 2500, 1.5e-3),
+        "q4": (4, "sfma/q4-third", 2500, 1.5e-3),
+        "q1": (1, "sfma/q1-third", 2500, 1.5e-3),
     },
     "long": {
         "q3": (3, None, 1600, 1.5e-3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from icmh_plugins._version import __version__
 from icmh_plugins.adapters.attach import attachable, free_name, install
 from icmh_plugins.adapters.base import Adapter, AdapterConfig
-from icmh_plugins.adapters.building import Built, build, outline
+from icmh_plugins.adapters.building import filled, named_tensors
 from icmh_plugins.adapters.card import model_card
 from icmh_plugins.adapters.file import AdapterFile, BaseInfo, SiteInfo, read_folder, write_folder
 from icmh_plugins.adapters.host import AdapterRecord, adapter_modules, host_of, require_host, unwrap
@@ -74,7 +75,7 @@ def save_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
         AdapterFileError: The path is taken by something else, or cannot be written.
         NumericalError: A tensor holds NaN or infinity; a folder that is there stays.
     """
-    root, host = unwrap(model), require_host(model)
+    root, host, folder = unwrap(model), require_host(model), _path(folder)
     record = host.record(name or _only(tuple(host.records), host.active))
     tensors = adapter_tensors(root, record.name)
     _check_finite(record.name, tensors)
@@ -90,8 +91,8 @@ def save_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
         tensors_sha256="",
         metadata=record.metadata,
     )
-    write_folder(Path(folder), info, tensors, model_card(info, sum(t.numel() for t in tensors.values())))
-    return Path(folder)
+    write_folder(folder, info, tensors, model_card(info, sum(t.numel() for t in tensors.values())))
+    return folder
 
 
 def load_adapter(model: nn.Module, folder: str | Path, name: str | None = None) -> LoadReport:
@@ -107,13 +108,13 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
         BaseMismatchError: The codec's parameters are not those the adapter was trained on.
         PluginError: The plug-in that makes this adapter is not installed.
     """
-    root = attachable(model)
-    info, tensors = read_folder(Path(folder))
-    label = free_name(root, name or Path(folder).resolve().name)
-    _check_base(root, info, Path(folder))
+    root, folder = attachable(model), _path(folder)
+    info, tensors = read_folder(folder)
+    label = free_name(root, name or folder.resolve().name)
+    _check_base(root, info, folder)
     plugin, cls = _maker(info.adapter)
-    sites, config = _check_fit(root, cls, info, Path(folder))
-    built = _filled(cls, sites, config, tensors, Path(folder))
+    sites, config = _check_fit(root, cls, info, folder)
+    built = filled(cls, sites, config, tensors, folder)
     # The config as the file says it: a later version of the class, with more options, gives the same digest.
     record = AdapterRecord(label, plugin, dict(info.config), sites, on_entropy_side(sites), dict(info.metadata))
     host = host_of(root)
@@ -125,7 +126,7 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
 
 def adapter_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
     """The tensors of one adapter by ``<site>.<parameter>``, on the CPU and contiguous."""
-    found = _named(list(adapter_modules(model, name).items()))
+    found = named_tensors(list(adapter_modules(model, name).items()))
     return {key: tensor.detach().cpu().contiguous().clone() for key, tensor in found}
 
 
@@ -140,45 +141,10 @@ def adapter_digest(model: nn.Module, name: str) -> str:
     return digest.hexdigest()
 
 
-def _named(modules: list[tuple[Any, nn.Module]]) -> list[tuple[str, Tensor]]:
-    return [
-        (f"{site.name if isinstance(site, Site) else site}.{key}", tensor)
-        for site, module in modules
-        for key, tensor in module.state_dict(keep_vars=True).items()
-    ]
-
-
-def _filled(
-    cls: type[Adapter], sites: tuple[Site, ...], config: AdapterConfig, tensors: dict[str, Tensor], folder: Path
-) -> Built:
-    """The adapter's modules with their tensors. Compared first, so that a load takes no more memory than its file."""
-    planned = outline(cls, sites, config)
-    if planned is not None:
-        _check_tensors(dict(_named(planned)), tensors, folder)
-    try:
-        built = build(cls, sites, config)
-    except ConfigError as error:
-        raise AdapterFileError(f"{folder} does not fit: {error}") from error
-    targets = dict(_named(built))
-    _check_tensors(targets, tensors, folder)
-    with torch.no_grad():
-        for key, tensor in tensors.items():
-            targets[key].copy_(tensor)
-    return built
-
-
-def _check_tensors(targets: dict[str, Tensor], tensors: dict[str, Tensor], folder: Path) -> None:
-    missing, extra = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
-    if missing or extra:
-        raise AdapterFileError(
-            f"{folder}: tensors do not fit the adapter (missing {missing[:4]}, unexpected {extra[:4]})"
-        )
-    for key, tensor in tensors.items():
-        target = targets[key]
-        if tensor.shape != target.shape or tensor.is_floating_point() != target.is_floating_point():
-            raise AdapterFileError(f"{folder}: {key} is {_kind(tensor)}, this codec needs {_kind(target)}")
-        if not bool(torch.isfinite(tensor.to(target.dtype)).all()):
-            raise AdapterFileError(f"{folder}: {key} holds NaN or infinity. Remedy: train it again")
+def _path(folder: str | Path) -> Path:
+    if not isinstance(folder, str | PathLike):
+        raise AdapterFileError(f"an adapter folder is given by its path, got {folder!r}")
+    return Path(folder)
 
 
 def _check_finite(name: str, tensors: dict[str, Tensor]) -> None:
@@ -188,10 +154,6 @@ def _check_finite(name: str, tensors: dict[str, Tensor]) -> None:
             f"adapter {name!r} is not saved: {wrong[0]} holds NaN or infinity. Remedy: train it again with a lower "
             "learning rate, or load it from an earlier folder"
         )
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
 
 
 def _check_base(root: nn.Module, info: AdapterFile, folder: Path) -> None:

@@ -208,6 +208,9 @@ def test_a_path_that_cannot_be_written_is_named(adapted, tmp_path):
         with pytest.raises(AdapterFileError, match=r"cannot be written \(.+\)\. Remedy"):
             save_adapter(adapted, path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    for verb in (save_adapter, load_adapter):
+        with pytest.raises(AdapterFileError, match="given by its path, got 3"):
+            verb(adapted, 3)
 
 
 def test_a_write_that_fails_leaves_the_old_folder_whole(adapted, folder, train, monkeypatch, fresh):

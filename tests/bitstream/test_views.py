@@ -112,7 +112,9 @@ def test_the_own_adapter_is_found_by_digest_under_another_name(adapted, picture,
     assert torch.equal(icmh.decode(adapted, data), own)
 
 
-@pytest.mark.parametrize("views", [3, "human", [], {"human"}, iter(["human"])], ids=["number", "word", "empty", "set", "iterator"])
+@pytest.mark.parametrize(
+    "views", [3, "human", [], {"human"}, iter(["human"])], ids=["number", "word", "empty", "set", "iterator"]
+)
 def test_views_are_a_list(adapted, picture, views):
     data = icmh.encode(adapted, picture(8, 8))
     with pytest.raises(AdapterError, match="views must be a list of names"):

@@ -86,7 +86,7 @@ def _check_tensors(targets: dict[str, Tensor], tensors: dict[str, Tensor], folde
         raise AdapterFileError(
             f"{folder}: tensors do not fit the adapter (missing {missing[:4]}, unexpected {extra[:4]})"
         )
-    for key, tensor in tensors.items():
+    for key, tensor in sorted(tensors.items()):
         target = targets[key]
         if tensor.shape != target.shape or tensor.is_floating_point() != target.is_floating_point():
             raise AdapterFileError(f"{folder}: {key} is {_kind(tensor)}, this codec needs {_kind(target)}")

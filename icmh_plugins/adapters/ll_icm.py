@@ -62,15 +62,15 @@ class LLICMConfig(AdapterConfig):
     condition: SourceName = "x_hat"
     clip: str = "tiny"
     clip_sha256: str = Field("", pattern="^([0-9a-f]{64})?$")
-    clip_width: int = Field(0, ge=0)
+    clip_width: int = Field(0, ge=0, le=4096)
     resize: Resize | None = None
     detach_condition: bool = True
     side_dims: int = Field(32, ge=1, le=1024)
     side_bits: int = Field(5, ge=1, le=12)
-    width: int = Field(32, ge=1)
+    width: int = Field(32, ge=1, le=4096)
     levels: int = Field(3, ge=0, le=5)
-    blocks: int = Field(1, ge=1)
-    condition_dim: int = Field(128, ge=1)
+    blocks: int = Field(1, ge=1, le=64)
+    condition_dim: int = Field(128, ge=1, le=4096)
     gate: bool = True
     tile: int = Field(512, ge=0, multiple_of=32)
 

@@ -98,7 +98,8 @@ def decode(
     pixels = header.images * header.padded[0] * header.padded[1]
     if pixels > max_pixels:
         raise StreamError(
-            f"stream holds {pixels} pixels, {max_pixels} are allowed. Remedy: decode(..., max_pixels=...)"
+            f"stream holds {pixels} pixels, {max_pixels} are allowed. Remedy: decode(..., max_pixels=...), "
+            "or --max-pixels"
         )
     with coding_mode(root):
         check_identity(root, header)

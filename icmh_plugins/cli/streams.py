@@ -70,6 +70,9 @@ def decompress(
             "--view", help="'human', or the name or folder of an adapter; may be repeated. Default: the stream's own."
         ),
     ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option("--max-pixels", min=1, help="Larger streams are refused. Default: 33 million.")
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -78,9 +81,9 @@ def decompress(
     targets = {name: _picture_paths(stream, output, name, info.images) for name in view or [None]}
     refuse_clashes((path for paths in targets.values() for path in paths), force)
     model = load_model(codec, checkpoint, adapter or [])
-    from icmh_plugins.bitstream.coding import decode
+    from icmh_plugins.bitstream.coding import MAX_PIXELS, decode
 
-    decoded: Any = decode(model, stream.read_bytes(), views=view)
+    decoded: Any = decode(model, stream.read_bytes(), views=view, max_pixels=max_pixels or MAX_PIXELS)
     for name, paths in targets.items():
         _write_pictures(decoded if name is None else decoded[name], paths)
     names = [str(path) for paths in targets.values() for path in paths]

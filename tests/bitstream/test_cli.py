@@ -97,3 +97,12 @@ def test_two_results_of_one_name_are_refused_at_once(icmh_command, tmp_path):
     done = icmh_command("compress", "picture0.png", "./picture0.png", "-o", "out", "--codec", "never-loaded")
     assert done.exit_code == 2
     assert "would both be" in done.stderr
+
+
+def test_the_limit_of_pixels_can_be_set(icmh_command, codec_options):
+    assert icmh_command("compress", "picture0.png", "-o", "one.icmh", *codec_options).exit_code == 0
+    command = ("decompress", "one.icmh", "-o", "out", *codec_options, "--max-pixels")
+    done = icmh_command(*command, "4095")
+    assert done.exit_code == 2
+    assert "--max-pixels" in done.stderr
+    assert icmh_command(*command, "4194304").exit_code == 0

@@ -35,8 +35,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a scratch path beside `path` and of the same suffix; it becomes `path` if the block succeeds.
 
     Raises:
-        DataError: The folder cannot be made or written to.
+        DataError: `path` is a folder, or its folder cannot be made or written to.
     """
+    if path.is_dir():
+        raise DataError(f"{str(path)!r} is a folder. Remedy: give the name of a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)

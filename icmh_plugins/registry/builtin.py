@@ -61,7 +61,7 @@ def register_tasks() -> Iterator[TaskSpec]:
     )
     yield TaskSpec(
         "instance-segmentation",
-        "icmh_plugins.tasks.detection:InstanceSegmentation",
+        "icmh_plugins.tasks.instance_segmentation:InstanceSegmentation",
         "Instance segmentation by a frozen network of torchvision or Detectron2",
         paper=_ADAPT_ICMH,
         requires=("torchvision", "pycocotools>=2.0.7"),

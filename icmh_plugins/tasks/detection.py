@@ -1,4 +1,4 @@
-"""Detection and instance segmentation: a frozen detector judges the decoded pictures."""
+"""Detection: a frozen detector judges the decoded pictures."""
 
 from __future__ import annotations
 
@@ -11,23 +11,18 @@ from torch import Tensor, nn
 from icmh_plugins.data.boxes import resize_target
 from icmh_plugins.errors import ConfigError, DataError, suggest
 from icmh_plugins.tasks.base import Batch, Metric, Task, TaskLoss, freeze
-from icmh_plugins.tasks.detection_config import DetectionConfig, InstanceSegmentationConfig
-from icmh_plugins.tasks.detection_metrics import CocoAP
+from icmh_plugins.tasks.detection_config import DetectionConfig
+from icmh_plugins.tasks.detection_metrics import CocoAP, metric_names
 from icmh_plugins.tasks.detection_networks import make_detector
 from icmh_plugins.tasks.detection_targets import annotations, check_categories, check_target, ids_of, training_target
 from icmh_plugins.tasks.detectors import Detections, Size
 from icmh_plugins.tasks.distances import feature_distances
-from icmh_plugins.tasks.joint_metric import JointMetric
 
 MOST = 100
 """Detections a picture, as in COCO."""
 
 Reference = list[dict[str, Tensor]]
 """Levels (C, h, w) by name of each uncompressed picture."""
-
-
-def _names(kind: str) -> dict[str, bool]:
-    return dict.fromkeys((f"{kind}-{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")), True)
 
 
 class Detection(Task):
@@ -43,7 +38,7 @@ class Detection(Task):
     """
 
     Config = DetectionConfig
-    higher_is_better: ClassVar = _names("box")
+    higher_is_better: ClassVar = dict.fromkeys(metric_names("bbox"), True)
     needs_targets: ClassVar = tuple(higher_is_better)
     live: ClassVar = ("network",)
     metrics_need_reference: ClassVar = False
@@ -196,37 +191,6 @@ class Detection(Task):
                 raise ConfigError(f"the detector has no level {name!r}.{suggest(name, known)}")
         if weights is not None and len(weights) != len(names):
             raise ConfigError(f"level_weights has {len(weights)} values for the levels {', '.join(names)}")
-
-
-class InstanceSegmentation(Detection):
-    """Keep what a network for instance segmentation needs: as `Detection`, with masks.
-
-    Metrics: COCO's average precision of boxes and masks, "box-AP", "mask-AP" and their kin.
-    """
-
-    Config = InstanceSegmentationConfig
-    higher_is_better: ClassVar = {**_names("box"), **_names("mask")}
-    needs_targets: ClassVar = tuple(higher_is_better)
-
-    def __init__(self, config: InstanceSegmentationConfig | None = None, network: nn.Module | None = None) -> None:
-        """As `Detection`.
-
-        Raises:
-            ConfigError: Also if the network gives no masks.
-        """
-        super().__init__(config, network)
-        if not self.network.gives_masks:
-            raise ConfigError(f"{self.config.network} gives no masks; take a Mask R-CNN, or the task 'detection'")
-
-    def metrics(self) -> Metric:
-        """Accumulator of COCO's average precision of boxes and masks."""
-        return self.metrics_for(self.higher_is_better)
-
-    def metrics_for(self, names: Collection[str]) -> Metric:
-        """Of boxes alone where `names` has none of masks, so that annotations without masks will do; or the reverse."""
-        kinds = {"box-": "bbox", "mask-": "segm"}
-        wanted = [kind for prefix, kind in kinds.items() if any(name.startswith(prefix) for name in names)]
-        return JointMetric([CocoAP(kind) for kind in wanted])
 
 
 def _pictures(images: Tensor, batch: Batch) -> list[Tensor]:

@@ -122,7 +122,12 @@ class CocoAP:
         return sorted({e["category_id"] for image in self._images for side in sides for e in image[side]})
 
     def _named(self, values: Sequence[Any]) -> dict[str, Any]:
-        return {_PREFIX[self.iou_type] + name: value for name, value in zip(NAMES, values, strict=True)}
+        return dict(zip(metric_names(self.iou_type), values, strict=True))
+
+
+def metric_names(iou_type: IouType) -> tuple[str, ...]:
+    """What `CocoAP` gives for boxes or masks: "box-AP" or "mask-AP" and their kin."""
+    return tuple(_PREFIX[iou_type] + name for name in NAMES)
 
 
 def _id(image: Mapping[str, Any]) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from icmh_plugins.tasks.detection import InstanceSegmentation
 from icmh_plugins.tasks.detection_config import InstanceSegmentationConfig
+from icmh_plugins.tasks.instance_segmentation import InstanceSegmentation
 from icmh_yolo.graph import YoloGraph
 from icmh_yolo.network import YoloSegmenter
 

@@ -28,6 +28,8 @@ _WHERE = {
     "describe": "adapters.describe",
     "save_adapter": "adapters.store",
     "load_adapter": "adapters.store",
+    "annotate": "adapters.annotate",
+    "push_to_hub": "adapters.hub",
     "verify_identity": "adapters.identity",
     "CodecProfile": "codecs.sites",
     "Site": "codecs.sites",
@@ -47,6 +49,10 @@ _WHERE = {
     "hookimpl": "registry.hookspecs",
     "list_plugins": "registry.catalog",
     "register_plugin": "registry.catalog",
+    "register_adapter": "registry.decorators",
+    "register_task": "registry.decorators",
+    "register_codec_profile": "registry.decorators",
+    "load_plugin_file": "registry.files",
     "AdapterSpec": "registry.specs",
     "TaskSpec": "registry.specs",
     "CodecProfileSpec": "registry.specs",
@@ -75,11 +81,13 @@ if TYPE_CHECKING:
     from icmh_plugins.adapters.activate import disable_adapters as disable_adapters
     from icmh_plugins.adapters.activate import set_adapter as set_adapter
     from icmh_plugins.adapters.activate import use_adapter as use_adapter
+    from icmh_plugins.adapters.annotate import annotate as annotate
     from icmh_plugins.adapters.attach import attach_adapter as attach_adapter
     from icmh_plugins.adapters.attach import detach_adapter as detach_adapter
     from icmh_plugins.adapters.base import Adapter as Adapter
     from icmh_plugins.adapters.base import AdapterConfig as AdapterConfig
     from icmh_plugins.adapters.describe import describe as describe
+    from icmh_plugins.adapters.hub import push_to_hub as push_to_hub
     from icmh_plugins.adapters.identity import verify_identity as verify_identity
     from icmh_plugins.adapters.store import load_adapter as load_adapter
     from icmh_plugins.adapters.store import save_adapter as save_adapter
@@ -96,6 +104,10 @@ if TYPE_CHECKING:
     from icmh_plugins.evaluation.evaluate import evaluate as evaluate
     from icmh_plugins.registry.catalog import list_plugins as list_plugins
     from icmh_plugins.registry.catalog import register_plugin as register_plugin
+    from icmh_plugins.registry.decorators import register_adapter as register_adapter
+    from icmh_plugins.registry.decorators import register_codec_profile as register_codec_profile
+    from icmh_plugins.registry.decorators import register_task as register_task
+    from icmh_plugins.registry.files import load_plugin_file as load_plugin_file
     from icmh_plugins.registry.hookspecs import hookimpl as hookimpl
     from icmh_plugins.registry.specs import AdapterSpec as AdapterSpec
     from icmh_plugins.registry.specs import CodecProfileSpec as CodecProfileSpec

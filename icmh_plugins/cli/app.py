@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +12,7 @@ import typer
 from icmh_plugins._version import __version__
 from icmh_plugins.cli.lazy import LazyGroup
 from icmh_plugins.cli.output import install_logging
+from icmh_plugins.registry.files import load_plugin_file
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -31,6 +35,13 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _load_plugins(files: list[Path] | None) -> None:
+    # What a file prints while it is read must not spoil what a command writes to stdout.
+    with contextlib.redirect_stdout(sys.stderr):
+        for file in files or []:
+            load_plugin_file(file)
+
+
 @app.callback()
 def icmh(
     debug: Annotated[
@@ -39,6 +50,16 @@ def icmh(
             "--debug", envvar="ICMH_DEBUG", callback=_set_debug, is_eager=True, help="Show tracebacks and all messages."
         ),
     ] = False,
+    plugins: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plugins",
+            metavar="FILE.py",
+            callback=_load_plugins,
+            is_eager=True,
+            help="A Python file with adapters or tasks of your own; may be repeated.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,

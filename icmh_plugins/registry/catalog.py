@@ -10,7 +10,7 @@ from typing import Any
 
 from icmh_plugins.errors import PluginError, UnknownPluginError, suggest
 from icmh_plugins.registry.discovery import normalise
-from icmh_plugins.registry.process import current
+from icmh_plugins.registry.process import SESSION, current
 from icmh_plugins.registry.process import register_plugin as register_plugin
 from icmh_plugins.registry.process import reload as reload
 from icmh_plugins.registry.records import KINDS, Entry, Kind, PluginRecord
@@ -51,9 +51,11 @@ def find(kind: Kind, name: str) -> Entry:
         raise UnknownPluginError(f"There is no {kind} {name!r}: names are strings.{suggest('', specs(kind))}")
     distribution, _, bare = name.rpartition(":")
     named = [entry for entry in _entries(kind) if entry.name == bare]
-    matches = [entry for entry in named if distribution == "" or entry.distribution == normalise(distribution)]
+    spellings = (distribution, normalise(distribution))
+    matches = [entry for entry in named if distribution == "" or entry.distribution in spellings]
     if not matches:
-        raise UnknownPluginError(f"There is no {kind} {name!r}.{suggest(name, specs(kind))}{_failed_plugins()}")
+        reasons = f"{_one_off(distribution)}{_failed_plugins()}"
+        raise UnknownPluginError(f"There is no {kind} {name!r}.{suggest(name, specs(kind))}{reasons}")
     if len(matches) > 1:
         choices = " or ".join(repr(entry.qualified_name) for entry in matches)
         raise PluginError(f"Several packages offer the {kind} {name!r}: say {choices}.")
@@ -117,6 +119,18 @@ def _entries(kind: Kind) -> tuple[Entry, ...]:
     if kind not in KINDS:
         raise PluginError(f"There is no kind {kind!r} of plug-in.{suggest(kind, KINDS)}")
     return current().entries(kind)
+
+
+def _one_off(distribution: str) -> str:
+    """How to have a name again that belongs to no package."""
+    if distribution == SESSION:
+        return " It was registered for one session. Remedy: run the cell or script that registers it, then this."
+    if distribution.endswith(".py"):
+        return (
+            f" It comes from a file {distribution}. Remedy: icmh --plugins {distribution} ..., "
+            f"or in Python icmh_plugins.load_plugin_file({distribution!r})"
+        )
+    return ""
 
 
 def _failed_plugins() -> str:

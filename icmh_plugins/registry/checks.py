@@ -8,6 +8,7 @@ from typing import Any
 
 import pluggy
 
+from icmh_plugins._version import __version__
 from icmh_plugins.errors import PluginError, suggest
 from icmh_plugins.registry import hookspecs
 from icmh_plugins.registry.specs import PluginInfo
@@ -38,22 +39,30 @@ def check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
         _check_signature(hook, function)
 
 
-def check_hook_api(plugin: Any) -> PluginInfo:
-    """Read the plug-in's own description, before anything a newer hook API could have changed.
+def check_hook_api(plugin: Any, distribution: str) -> PluginInfo:
+    """Read the plug-in's own description, before anything that differs between hook APIs.
+
+    Args:
+        plugin: Module or object with hooks; one that says nothing counts as written for hook API 1.
+        distribution: Its package, for the remedy.
 
     Raises:
-        PluginError: It was written for a newer hook API, or does not return a `PluginInfo`.
+        PluginError: It was written for a hook API that is newer or older than all that are supported here, or
+            `plugin_info` does not return a `PluginInfo`.
     """
     describe = getattr(plugin, "plugin_info", None)
-    if describe is None:
-        return PluginInfo()
-    info = describe()
+    info = PluginInfo() if describe is None else describe()
     if not isinstance(info, PluginInfo):
         raise PluginError(f"plugin_info must return PluginInfo, got {info!r}.")
     if info.hook_api > hookspecs.HOOK_API:
         raise PluginError(
             f"it needs hook API {info.hook_api}, this icmh-plugins has {hookspecs.HOOK_API}: "
             "pip install --upgrade icmh-plugins"
+        )
+    if info.hook_api < hookspecs.OLDEST_HOOK_API:
+        raise PluginError(
+            f"it was written for hook API {info.hook_api}, icmh-plugins {__version__} supports "
+            f"{hookspecs.OLDEST_HOOK_API} to {hookspecs.HOOK_API}: pip install --upgrade {distribution}"
         )
     return info
 

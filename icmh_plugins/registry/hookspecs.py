@@ -1,4 +1,4 @@
-"""The whole surface a plug-in can implement: six hooks, one marker, one version number.
+"""The whole surface a plug-in can implement: six hooks, one marker, a version.
 
 A plug-in is a module (or an object) named by an entry point of the group ``icmh_plugins``:
 
@@ -24,8 +24,11 @@ PROJECT: Final = "icmh_plugins"
 """Name of the pluggy project and of the entry-point group."""
 
 HOOK_API: Final = 1
-"""Version of this surface. It grows when a hook or an argument is added; a plug-in names the one it needs in
-`plugin_info`."""
+"""Version of this surface. It grows when a hook, an argument or a field of a spec is added, changed or removed; a
+plug-in names the one it was written for in `plugin_info`."""
+
+OLDEST_HOOK_API: Final = 1
+"""Oldest version that plug-ins may be written for. It grows when something is removed: docs/hooks.md has the policy."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pluggy
 
+from icmh_plugins._version import __version__
 from icmh_plugins.errors import PluginError
 from icmh_plugins.registry import hookspecs
 from icmh_plugins.registry.checks import check_hook_api, check_hooks
@@ -74,7 +75,7 @@ class Registry:
             plugin = _import(source)
             info, entries = self._register(source, plugin)
         except (Exception, SystemExit) as error:
-            state, reason = "failed", _one_line(error)
+            state, reason = "failed", one_line(error)
             if _is_strict() if strict is None else strict:
                 raise PluginError(f"Plug-in {source.name} cannot be used: {reason}") from error
             _log.warning("plug-in %s is out: %s", source.name, reason)
@@ -110,7 +111,7 @@ class Registry:
         return None
 
     def _register(self, source: Source, plugin: Any) -> tuple[PluginInfo, tuple[Entry, ...]]:
-        info = check_hook_api(plugin)
+        info = check_hook_api(plugin, source.distribution)
         check_hooks(self._pluggy, plugin)
         holder = self._pluggy.get_name(plugin) or (source.name if self._pluggy.has_plugin(source.name) else None)
         if holder is not None:
@@ -140,20 +141,32 @@ class Registry:
             result = self._pluggy.subset_hook_caller(hook, others)(**arguments)
             return [item for part in result for item in part] if isinstance(result, list) else result
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{hook} failed: {_one_line(error)}") from error
+            raise PluginError(f"{hook} failed: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks; with its class unless it is one of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _import(source: Source) -> Any:
     try:
         return source.load()
     except (Exception, SystemExit) as error:
-        raise PluginError(f"import failed: {_one_line(error)}") from error
+        raise PluginError(f"import failed: {one_line(error)}{_outdated(error, source)}") from error
+
+
+def _outdated(error: BaseException, source: Source) -> str:
+    """The remedy, where a plug-in asks icmh-plugins for a name that this version does not have."""
+    asked = (getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if asked != hookspecs.PROJECT:
+        return ""
+    return (
+        f": it was written for another version than icmh-plugins {__version__}: "
+        f"pip install --upgrade icmh-plugins {source.distribution}"
+    )
 
 
 def _is_strict() -> bool:
     return os.environ.get(STRICT_VARIABLE, "") not in ("", "0")
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": ")

@@ -11,7 +11,7 @@ from icmh_plugins.registry.manager import Registry
 from icmh_plugins.registry.specs import NAME_PATTERN
 
 SESSION: Final = "session"
-"""Distribution name of plug-ins registered by `register_plugin`."""
+"""Distribution name of plug-ins registered in this process, and in no file."""
 
 _lock = threading.RLock()
 _registry: Registry | None = None
@@ -64,8 +64,25 @@ def register_plugin(plugin: Any, name: str) -> None:
     """
     if not NAME_PATTERN.fullmatch(name):
         raise PluginError(f"{name!r} cannot name a plug-in: take lower-case letters and digits, with '-' between them.")
-    source = Source(SESSION, "", name, lambda: plugin)
+    register_source(Source(SESSION, "", name, lambda: plugin))
+
+
+def register_source(source: Source) -> None:
+    """Add a plug-in for this session, in place of the one of its name.
+
+    Raises:
+        PluginError: The plug-in is not usable; nothing is registered under that name then.
+    """
     with _lock:
         registry = current()
         registry.remove(source.name)
         registry.add(source, strict=True)
+
+
+def forget(distribution: str) -> None:
+    """Remove all plug-ins of one distribution."""
+    with _lock:
+        registry = current()
+        for record in registry.records:
+            if record.distribution == distribution:
+                registry.remove(record.name)

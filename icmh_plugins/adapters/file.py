@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from icmh_plugins.errors import AdapterFileError
 
@@ -46,6 +47,29 @@ class SiteInfo(BaseModel):
     where: Literal["after", "before"] = "after"
 
 
+class MeasuredPoint(TypedDict, total=False):
+    """One measured rate of an adapter: numbers by name, what they were measured on, and the adapter's digest then."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+    values: dict[str, float]
+    label: str
+    description: str
+    dataset: str
+    protocol: str
+    images: int
+    adapter_digest: str
+
+
+class Metadata(TypedDict, total=False):
+    """What an adapter was trained for, and what its author says of it. Other keys are free."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+    results: list[MeasuredPoint]
+    license: str
+    codec: str
+    base_model: str
+
+
 class AdapterFile(BaseModel):
     """Contents of `adapter_config.json`; `AdapterFile.model_json_schema()` is the published schema."""
 
@@ -61,7 +85,7 @@ class AdapterFile(BaseModel):
     entropy_side: bool = False
     base: BaseInfo
     tensors_sha256: str
-    metadata: dict[str, Any] = {}
+    metadata: Metadata = {}
 
 
 def write_folder(folder: Path, info: AdapterFile, tensors: dict[str, Tensor], card: str) -> None:

@@ -14,9 +14,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
-    "AdapterConformance": "conformance",
-    "TaskConformance": "conformance",
-    "CodecProfileConformance": "conformance",
+    "AdapterConformance": "suites",
+    "TaskConformance": "suites",
+    "CodecProfileConformance": "suites",
+    "PackageConformance": "suites",
     "run_checks": "running",
     "Result": "running",
 }
@@ -31,8 +32,9 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
-    from icmh_plugins.testing.conformance import AdapterConformance as AdapterConformance
-    from icmh_plugins.testing.conformance import CodecProfileConformance as CodecProfileConformance
-    from icmh_plugins.testing.conformance import TaskConformance as TaskConformance
     from icmh_plugins.testing.running import Result as Result
     from icmh_plugins.testing.running import run_checks as run_checks
+    from icmh_plugins.testing.suites import AdapterConformance as AdapterConformance
+    from icmh_plugins.testing.suites import CodecProfileConformance as CodecProfileConformance
+    from icmh_plugins.testing.suites import PackageConformance as PackageConformance
+    from icmh_plugins.testing.suites import TaskConformance as TaskConformance

@@ -7,9 +7,12 @@ from typing import Final, get_args
 from icmh_plugins.adapters.base import AdapterConfig
 from icmh_plugins.codecs.selection import select_sites
 from icmh_plugins.codecs.sites import Side
+from icmh_plugins.registry.catalog import find
 from icmh_plugins.testing.checks import configs
 from icmh_plugins.testing.checks.adapter_case import AdapterCase
-from icmh_plugins.testing.checks.check import Check, NotBuiltError, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.check import Check, NotApplicableError, NotBuiltError, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.coding import reconstruction
+from icmh_plugins.testing.checks.missing import tells_what_to_install
 
 _SIDES: Final = get_args(Side)
 
@@ -80,6 +83,14 @@ def entropy_side(case: AdapterCase) -> None:
     )
 
 
+def names_missing_packages(case: AdapterCase) -> None:
+    """Without a requirement of its spec, the error says what to install."""
+    if not isinstance(case.adapter, str):
+        raise NotApplicableError("a class without a name declares no requirements")
+    case.attached()  # says so where it cannot be attached at all
+    tells_what_to_install(find("adapter", case.adapter), lambda: reconstruction(case.attach(case.codec())))
+
+
 CHECKS: Final = (
     Check("adapter-attaches", "Attaching takes one line, works in place and gives the same model back", attaches),
     Check(
@@ -92,4 +103,10 @@ CHECKS: Final = (
     Check("adapter-config-wrong-value", "Options have types and limits", wrong_value, True),
     Check("adapter-config-json", "Options written as JSON and read again are the same", config_json, True),
     Check("adapter-entropy-side", "No site at which both ends compute alike, unless `entropy_side`", entropy_side),
+    Check(
+        "adapter-missing-dependency",
+        "Without a requirement of its spec, users read what to install",
+        names_missing_packages,
+        True,
+    ),
 )

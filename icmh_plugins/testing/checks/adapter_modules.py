@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Final
 
@@ -156,6 +157,28 @@ def passes_gradients(case: AdapterCase) -> None:
         )
 
 
+def merges(case: AdapterCase) -> None:
+    """`merge` puts into the weights of a layer what both do together, where the class is `mergeable`."""
+    if not case.cls.mergeable:
+        raise NotApplicableError("it declares mergeable = False")
+    demand(case.cls.layers is not None, "it is mergeable and has no layers. Remedy: layers = (torch.nn.Conv2d, ...)")
+    for part in case.parts():
+        inputs, layer = part.inputs(2, 8, 12), copy.deepcopy(part.layer)
+        shapes = {name: tensor.shape for name, tensor in layer.state_dict().items()}
+        part.module.merge(layer)
+        demand(
+            {name: tensor.shape for name, tensor in layer.state_dict().items()} == shapes,
+            f"at {part.site.name}, merging changes names or shapes of the layer's tensors. Remedy: change values only",
+        )
+        with torch.no_grad():
+            merged, both = layer(inputs[1]), _adapted(part, inputs)
+        demand(
+            _close(merged, both),
+            f"at {part.site.name}, the merged layer differs from layer and adapter by up to "
+            f"{_difference(merged, both):.3g}. Remedy: merge what forward computes, biases and scales included",
+        )
+
+
 def _adapted(part: Part, inputs: Sequence[Tensor]) -> Tensor:
     with torch.no_grad(), forward_pass():
         return part.module(*inputs)
@@ -210,4 +233,5 @@ CHECKS: Final = (
         "adapter-batch-independent", "In eval mode an image's result does not depend on its batch", keeps_images_apart
     ),
     Check("adapter-passes-gradients", "Gradients come through to the input", passes_gradients),
+    Check("adapter-mergeable", "A merged layer does what layer and adapter do, where `mergeable`", merges),
 )

@@ -101,6 +101,8 @@ class ProfileCase:
         """A copy of the codec."""
         try:
             return copy.deepcopy(self._codec)
+        except NotApplicableError:
+            raise
         except Exception as error:
             raise NotBuiltError(f"{in_words(error)} (see profile-builds)") from error
 
@@ -116,8 +118,9 @@ class ProfileCase:
         Raises:
             NotBuiltError: It cannot be made.
         """
+        model = self.codec()
         try:
-            profile = self.build(self._codec)
+            profile = self.build(model)
         except Exception as error:
             raise NotBuiltError(f"{in_words(error)} (see profile-builds)") from error
         if not isinstance(profile, CodecProfile):

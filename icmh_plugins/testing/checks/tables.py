@@ -10,6 +10,7 @@ from icmh_plugins.testing.checks import (
     adapter_files,
     adapter_modules,
     adapter_training,
+    package_checks,
     profile_checks,
     task_checks,
     task_metrics,
@@ -25,3 +26,4 @@ ADAPTER_CHECKS: Final[tuple[Check, ...]] = (
 )
 TASK_CHECKS: Final[tuple[Check, ...]] = (*task_checks.CHECKS, *task_metrics.CHECKS)
 PROFILE_CHECKS: Final[tuple[Check, ...]] = profile_checks.CHECKS
+PACKAGE_CHECKS: Final[tuple[Check, ...]] = package_checks.CHECKS

@@ -13,12 +13,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo test lint wheel-test bench clean
+.PHONY: help install demo test lint docs wheel-test bench clean
 
 help:
 	@echo "make demo        the main job on real pictures, offline (about 5 minutes after installation)"
 	@echo "make test        style, import rules, tests"
 	@echo "make lint        style and import rules alone"
+	@echo "make docs        the documentation as a site, in docs/_build/html; a warning is an error"
 	@echo "make wheel-test  build the wheel, install it in an empty environment, use it there"
 	@echo "make bench       a benchmark: BENCH=startup, or another file of benchmarks/; ARGS=... for it"
 	@echo "make install     only set up .venv"
@@ -49,6 +50,14 @@ lint: install
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) install --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 wheel-test: install
 	scripts/check_wheel.sh $(BIN)/python
 
@@ -56,5 +65,5 @@ bench: install
 	$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist icmh-demo .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build icmh-demo .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 import icmh_plugins as icmh
 from icmh_plugins.codecs.loading import shipped_codecs
+from icmh_plugins.registry import catalog
 
 SMALL = {"steps": 2, "batch_size": 2, "crop": 64}
 
@@ -20,7 +22,8 @@ SMALL = {"steps": 2, "batch_size": 2, "crop": 64}
 def workplace(tmp_path, monkeypatch):
     """A working folder with ``photo.png``, ``photos/``, ``photos.csv`` and ``photos.json``, for the documentation.
 
-    `icmh.fit` is cut down to two small steps, and timm gives random weights instead of downloading trained ones.
+    `icmh.fit` is cut down to two small steps, and timm gives random weights instead of downloading trained ones. Plug-ins
+    and modules that come from this folder are gone afterwards.
     """
     if not shipped_codecs():
         pytest.skip("the shipped base codecs are not in this checkout")
@@ -31,7 +34,14 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setattr(timm, "create_model", _untrained(timm.create_model))
     monkeypatch.setattr(icmh, "fit", _quick(icmh.fit))
     torch.manual_seed(0)
-    return tmp_path
+    yield tmp_path
+    for name in [name for name, module in sys.modules.items() if _lies_in(tmp_path, module)]:
+        del sys.modules[name]
+    catalog.reload()
+
+
+def _lies_in(folder, module):
+    return str(getattr(module, "__file__", None)).startswith(str(folder))
 
 
 def _write_pictures(folder):

@@ -54,10 +54,9 @@ def suites_of(distribution: str, settings: Path | None = None) -> list[Conforman
     name = _known(distribution)
     module = _read(settings) if settings else _own_settings(name)
     written = list(_written(module)) if module else []
-    package = [suite for suite in written if isinstance(suite, PackageConformance)]
-    suites: list[Conformance] = package or (
-        [] if name.endswith(".py") else [_plain(PackageConformance, distribution=name)]
-    )
+    suites: list[Conformance] = [suite for suite in written if isinstance(suite, PackageConformance)]
+    if not suites and not name.endswith(".py"):
+        suites.append(_plain(PackageConformance, distribution=name))
     seen = set()
     for kind in _CLASSES:
         for entry in catalog.specs(kind).values():

@@ -17,24 +17,8 @@ from icmh_plugins.registry.discovery import builtin_source, installed_sources
 from icmh_plugins.registry.manager import Registry
 
 HEAVY: Final = frozenset(
-    [
-        "basicsr",
-        "compressai",
-        "cv2",
-        "detectron2",
-        "jax",
-        "matplotlib",
-        "open_clip",
-        "pandas",
-        "scipy",
-        "sklearn",
-        "tensorflow",
-        "timm",
-        "torch",
-        "torchvision",
-        "transformers",
-        "ultralytics",
-    ]
+    ("basicsr", "compressai", "cv2", "detectron2", "jax", "matplotlib", "open_clip", "pandas", "scipy", "sklearn")
+    + ("tensorflow", "timm", "torch", "torchvision", "transformers", "ultralytics")
 )
 """Packages that cost a second or more to import."""
 

@@ -25,7 +25,7 @@ def loads(case: PackageCase) -> None:
     plugins = case.listing["plugins"]
     demand(
         bool(plugins),
-        'no entry point of the group icmh_plugins. Remedy: [project.entry-points.icmh_plugins], name = "package.plugin"',
+        'no entry point of the group icmh_plugins. Remedy: [project.entry-points.icmh_plugins] x = "package.plugin"',
     )
     wrong = [f"{each['name']} ({each['reason']})" for each in plugins if each["state"] != "ok"]
     demand(not wrong, f"out: {'; '.join(wrong)}. Remedy: ICMH_STRICT_PLUGINS=1 shows the traceback")
@@ -47,8 +47,8 @@ def imports_nothing_heavy(case: PackageCase) -> None:
     heavy = case.listing["heavy"]
     demand(
         not heavy,
-        f"listing it imports {', '.join(heavy)}. Remedy: a plug-in module of hooks and specs alone; the class goes into "
-        "another module, and the package's __init__ does not import it",
+        f"listing it imports {', '.join(heavy)}. Remedy: a plug-in module of hooks and specs alone; the class goes "
+        "into another module, and the package's __init__ does not import it",
     )
 
 
@@ -127,7 +127,7 @@ def has_the_keyword(case: PackageCase) -> None:
     words = {word.strip() for word in (case.metadata.get("Keywords") or "").replace(",", " ").split()}
     demand(
         KEYWORD in words,
-        f"its keywords lack {KEYWORD!r}, by which packages are found. Remedy: keywords = ['{KEYWORD}'] in pyproject.toml",
+        f"its keywords lack {KEYWORD!r}, which finds packages. Remedy: keywords = ['{KEYWORD}'] in pyproject.toml",
     )
 
 
@@ -149,16 +149,16 @@ def declares_requirements(case: PackageCase) -> None:
     }
     demand(
         not specs,
-        f"specs require {', '.join(sorted(specs))}, the metadata does not. Remedy: dependencies or optional-dependencies "
-        "in pyproject.toml",
+        f"specs require {', '.join(sorted(specs))}, the metadata does not. Remedy: dependencies or "
+        "optional-dependencies in pyproject.toml",
     )
     owners = packages_distributions()
     for name, file in case.imports().items():
         providers = {normalise(owner) for owner in owners.get(name, ())}
         demand(
             not providers or bool(providers & (declared | _host_has())),
-            f"{file} imports {name}, which the metadata does not require. Remedy: {' or '.join(sorted(providers))} among "
-            "dependencies in pyproject.toml",
+            f"{file} imports {name}, which the metadata does not require. Remedy: {' or '.join(sorted(providers))} "
+            "among dependencies in pyproject.toml",
         )
 
 

@@ -18,8 +18,10 @@ from icmh_plugins.adapters.base import Adapter, AdapterConfig
 from icmh_plugins.adapters.building import filled, named_tensors
 from icmh_plugins.adapters.card import model_card
 from icmh_plugins.adapters.file import AdapterFile, BaseInfo, SiteInfo, read_folder, write_folder
-from icmh_plugins.adapters.host import AdapterRecord, adapter_modules, host_of, require_host, unwrap
+from icmh_plugins.adapters.host import AdapterHost, AdapterRecord, adapter_modules, host_of, require_host, unwrap
+from icmh_plugins.adapters.huggingface_hub import address_of, fetch
 from icmh_plugins.adapters.placement import check_sides, on_entropy_side
+from icmh_plugins.adapters.results import still_true
 from icmh_plugins.codecs.entropy import entropy_modules
 from icmh_plugins.codecs.fingerprint import base_fingerprint
 from icmh_plugins.codecs.profiles import profile_of
@@ -76,7 +78,7 @@ def save_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
         NumericalError: A tensor holds NaN or infinity; a folder that is there stays.
     """
     root, host, folder = unwrap(model), require_host(model), _path(folder)
-    record = host.record(name or _only(tuple(host.records), host.active))
+    record = host.record(name or only_name(host))
     tensors = adapter_tensors(root, record.name)
     _check_finite(record.name, tensors)
     info = AdapterFile(
@@ -89,7 +91,7 @@ def save_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
         entropy_side=record.entropy_side,
         base=BaseInfo(model_class=type(root).__name__, fingerprint=base_fingerprint(root, recompute=True)),
         tensors_sha256="",
-        metadata=record.metadata,
+        metadata=still_true(record.metadata, adapter_digest(root, record.name)),
     )
     write_folder(folder, info, tensors, model_card(info, sum(t.numel() for t in tensors.values())))
     return folder
@@ -100,17 +102,20 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
 
     Args:
         model: The codec it was made on.
-        folder: An adapter folder.
-        name: Its name on this codec; defaults to the folder's name.
+        folder: An adapter folder, or ``"hf://user/name"``, with ``"@revision"`` if wanted, on the Hugging Face hub.
+        name: Its name on this codec; defaults to the folder's name, or the repository's.
 
     Raises:
-        AdapterFileError: The folder is damaged, or a site, class, shape or option does not fit; nothing has changed.
+        AdapterFileError: The folder is damaged, or a site, class, shape or option does not fit, or the hub does not
+            give it; nothing has changed.
         BaseMismatchError: The codec's parameters are not those the adapter was trained on.
         PluginError: The plug-in that makes this adapter is not installed.
     """
-    root, folder = attachable(model), _path(folder)
+    root = attachable(model)
+    address = address_of(folder)
+    folder = fetch(address) if address else _path(folder)
     info, tensors = read_folder(folder)
-    label = free_name(root, name or folder.resolve().name)
+    label = free_name(root, name or (address or folder.resolve()).name)
     _check_base(root, info, folder)
     plugin, cls = _maker(info.adapter)
     sites, config = _check_fit(root, cls, info, folder)
@@ -199,11 +204,12 @@ def _profile(root: nn.Module, sites: tuple[Site, ...]) -> CodecProfile:
         return CodecProfile(type(root).__name__, sites, stride, tuple(entropy_modules(root)), "file")
 
 
-def _only(names: tuple[str, ...], active: tuple[str, ...]) -> str:
-    for candidates in (names, active):
+def only_name(host: AdapterHost) -> str:
+    """The one adapter that can be meant when no name is given: the only one attached, or the only one active."""
+    for candidates in (tuple(host.records), host.active):
         if len(candidates) == 1:
             return candidates[0]
-    raise AdapterError(f"several adapters are attached ({', '.join(names)}). Remedy: say which with name=...")
+    raise AdapterError(f"several adapters are attached ({', '.join(host.records)}). Remedy: say which with name=...")
 
 
 def _plugin_version(plugin: str) -> str:

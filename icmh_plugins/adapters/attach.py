@@ -78,9 +78,9 @@ def attach_adapter(
     record = AdapterRecord(label, plugin, settings.model_dump(mode="json"), chosen, on_entropy_side(chosen))
     if dry_run:
         with torch.random.fork_rng(devices=[]):
-            modules = {site.name: module for site, module in build(cls, chosen, settings)}
+            modules = {site.name: module for site, module in build(cls, chosen, settings, root)}
             return describe_plan(root, profile, record, modules)
-    install(root, record, build(cls, chosen, settings), profile, freeze_base)
+    install(root, record, build(cls, chosen, settings, root), profile, freeze_base)
     return model
 
 

@@ -27,6 +27,9 @@ class Adapter(nn.Module):
         entropy_side: It may sit on h_s, context or entropy-parameter networks. Encoder and decoder must then
             both carry it, and a stream made with it cannot be decoded without.
         needs_fp32: Its tensors stay float32 when the codec is in half precision, or put into it later.
+        layers: Module types that it works together with. It then sits behind modules of exactly these types, by default
+            behind all of them on its sides and strides, and `__init__` and `forward` take one more argument.
+        mergeable: `merge` can put what it does into the weights of its layer; it has `layers`.
         paper: Where the method comes from.
 
     Attributes:
@@ -39,22 +42,42 @@ class Adapter(nn.Module):
     identity_at_init: ClassVar[bool] = True
     entropy_side: ClassVar[bool] = False
     needs_fp32: ClassVar[bool] = False
+    layers: ClassVar[tuple[type[nn.Module], ...] | None] = None
+    mergeable: ClassVar[bool] = False
     paper: ClassVar[str] = ""
 
     only_looks: bool = False
 
-    def __init__(self, site: Site, config: AdapterConfig) -> None:
+    def __init__(self, site: Site, config: AdapterConfig, layer: nn.Module | None = None) -> None:
         """Build the adapter of one site.
 
         Args:
             site: Where it will sit; gives channels, stride and side.
             config: An instance of this class's `Config`.
+            layer: For classes with `layers`: the module it will sit behind, to read sizes from and not to keep.
         """
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map a feature map (B, C, H, W) to one of the same shape and dtype."""
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """Map a feature map (B, C, H, W) to one of the same shape and dtype.
+
+        Args:
+            x: What the module at the site gives, or takes.
+            given: For classes with `layers`: the input from which the layer made `x`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
+
+    def merge(self, layer: nn.Module) -> None:
+        """Change the weights of `layer` so that alone it does what both do together; its shapes stay.
+
+        Called on a copy of the codec, by `bake`, for classes that are `mergeable`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is mergeable and must define merge(layer)")
+
+    def example_inputs(self, site: Site, side: int) -> tuple[Tensor, ...]:
+        """Zeros to call `forward` with, of the sizes that they have for one image of `side` x `side` pixels."""
+        reference = next(self.parameters(), torch.empty(0))
+        return (torch.zeros(1, site.channels, side // site.stride, side // site.stride).to(reference),)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Adapter:
         # What `half()`, `to(...)` and the like end in.

@@ -16,14 +16,14 @@ Built = list[tuple[Site, nn.Module]]
 """Finished modules with their sites."""
 
 
-def build(cls: type[Adapter], sites: Sequence[Site], config: AdapterConfig) -> Built:
-    """The modules of one adapter.
+def build(cls: type[Adapter], sites: Sequence[Site], config: AdapterConfig, root: nn.Module) -> Built:
+    """The modules of one adapter for the codec `root`, which is only looked at.
 
     Raises:
         ConfigError: They do not fit into memory, or torch refuses their sizes.
     """
     try:
-        return [(site, cls(site, config)) for site in sites]
+        return [(site, _make(cls, site, config, root)) for site in sites]
     except IcmhError:
         raise
     except (RuntimeError, MemoryError) as error:
@@ -31,7 +31,12 @@ def build(cls: type[Adapter], sites: Sequence[Site], config: AdapterConfig) -> B
 
 
 def filled(
-    cls: type[Adapter], sites: tuple[Site, ...], config: AdapterConfig, tensors: dict[str, Tensor], folder: Path
+    cls: type[Adapter],
+    sites: tuple[Site, ...],
+    config: AdapterConfig,
+    root: nn.Module,
+    tensors: dict[str, Tensor],
+    folder: Path,
 ) -> Built:
     """The modules of an adapter with the tensors of a file.
 
@@ -41,17 +46,18 @@ def filled(
         cls: The adapter's class.
         sites: Where it sits.
         config: Its options.
+        root: The codec; only looked at.
         tensors: By ``<site>.<parameter>``.
         folder: The file's folder, for messages.
 
     Raises:
         AdapterFileError: A tensor is missing, left over, of another shape or not finite, or building fails.
     """
-    planned = _outline(cls, sites, config)
+    planned = _outline(cls, sites, config, root)
     if planned is not None:
         _check_tensors(dict(named_tensors(planned)), tensors, folder)
     try:
-        built = build(cls, sites, config)
+        built = build(cls, sites, config, root)
     except ConfigError as error:
         raise AdapterFileError(f"{folder} does not fit: {error}") from error
     targets = dict(named_tensors(built))
@@ -71,11 +77,15 @@ def named_tensors(modules: Sequence[tuple[Site | str, nn.Module]]) -> list[tuple
     ]
 
 
-def _outline(cls: type[Adapter], sites: Sequence[Site], config: AdapterConfig) -> Built | None:
+def _make(cls: type[Adapter], site: Site, config: AdapterConfig, root: nn.Module) -> nn.Module:
+    return cls(site, config) if cls.layers is None else cls(site, config, root.get_submodule(site.path))
+
+
+def _outline(cls: type[Adapter], sites: Sequence[Site], config: AdapterConfig, root: nn.Module) -> Built | None:
     """The modules with shapes but no memory; None for a class that cannot be built so, as it reads weights itself."""
     try:
         with torch.device("meta"):
-            return build(cls, sites, config)
+            return build(cls, sites, config, root)
     except Exception:
         return None
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -125,8 +124,8 @@ def _row(site: Site, name: str = "", active: bool = False, adapter: nn.Module | 
 
 def count_macs(adapter: nn.Module, site: Site) -> int:
     """Multiply-accumulates of one adapter on a 256x256 image (convolutions and matrix products)."""
-    reference = next(adapter.parameters(), torch.empty(0))
-    x = torch.zeros(1, site.channels, _SIDE // site.stride, _SIDE // site.stride).to(reference)
-    with forward_pass(), evaluating(adapter), FlopCounterMode(display=False) as counter:
-        adapter(x)
+    with forward_pass(), evaluating(adapter):
+        inputs = adapter.example_inputs(site, _SIDE)
+        with FlopCounterMode(display=False) as counter:
+            adapter(*inputs)
     return counter.get_total_flops() // 2

@@ -99,13 +99,19 @@ class Slot(nn.Module):
         for key in [key for key, (owner, _) in self.entries.items() if owner == name]:
             del self.adapters[key], self.entries[key]
 
-    def adapt(self, value: Any, where: Where) -> Any:
+    def adapt(self, value: Any, where: Where, args: tuple[Any, ...]) -> Any:
         """Apply the active adapters to a module's output or input, keeping its structure and type."""
         active = active_names(self.activation)
         for key, (name, site) in self.entries.items():
             if name in active and site.where == where:
-                value = write_tensor(value, site, self.adapters[key](read_tensor(value, site)))
+                value = apply_adapter(self.adapters[key], site, value, args)
         return value
+
+
+def apply_adapter(adapter: nn.Module, site: Site, value: Any, args: tuple[Any, ...]) -> Any:
+    """`value` with the site's tensor adapted; `args` are those that the module at the site was called with."""
+    given = () if adapter.layers is None else args[:1]
+    return write_tensor(value, site, adapter(read_tensor(value, site), *given))
 
 
 def install_slot(module: nn.Module, activation: Activation) -> Slot:
@@ -156,11 +162,11 @@ def _miss_nothing(slot: nn.Module, incompatible: Any) -> None:
 
 
 def _adapt_input(module: nn.Module, args: tuple[Any, ...]) -> Any:
-    return getattr(module, SLOT).adapt(args, "before")
+    return getattr(module, SLOT).adapt(args, "before", args)
 
 
 def _adapt_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    return getattr(module, SLOT).adapt(output, "after")
+    return getattr(module, SLOT).adapt(output, "after", args)
 
 
 def _module_key(name: str, site: Site) -> str:

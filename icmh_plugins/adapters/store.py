@@ -20,7 +20,7 @@ from icmh_plugins.adapters.card import model_card
 from icmh_plugins.adapters.file import AdapterFile, BaseInfo, SiteInfo, read_folder, write_folder
 from icmh_plugins.adapters.host import AdapterHost, AdapterRecord, adapter_modules, host_of, require_host, unwrap
 from icmh_plugins.adapters.huggingface_hub import address_of, fetch
-from icmh_plugins.adapters.placement import check_sides, on_entropy_side
+from icmh_plugins.adapters.placement import check_placement, on_entropy_side
 from icmh_plugins.adapters.results import still_true
 from icmh_plugins.codecs.entropy import entropy_modules
 from icmh_plugins.codecs.fingerprint import base_fingerprint
@@ -119,7 +119,7 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str | None = None) 
     _check_base(root, info, folder)
     plugin, cls = _maker(info.adapter)
     sites, config = _check_fit(root, cls, info, folder)
-    built = filled(cls, sites, config, tensors, folder)
+    built = filled(cls, sites, config, root, tensors, folder)
     # The config as the file says it: a later version of the class, with more options, gives the same digest.
     record = AdapterRecord(label, plugin, dict(info.config), sites, on_entropy_side(sites), dict(info.metadata))
     host = host_of(root)
@@ -177,7 +177,7 @@ def _check_fit(
     try:
         for site in sites:
             check_site(site, root)
-        return check_sides(cls, sites), cls.make_config(info.config)
+        return check_placement(cls, sites, root), cls.make_config(info.config)
     except (SiteError, ConfigError) as error:
         raise AdapterFileError(f"{folder} does not fit: {error}") from error
 

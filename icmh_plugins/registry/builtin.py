@@ -32,6 +32,24 @@ def register_adapters() -> Iterator[AdapterSpec]:
         "Residual 1x1 bottleneck, the plain adapter to compare with",
         paper="After Houlsby et al., Parameter-Efficient Transfer Learning for NLP, ICML 2019",
     )
+    yield AdapterSpec(
+        "conv-lora",
+        "icmh_plugins.adapters.conv_lora:ConvLoRA",
+        "Low-rank update of convolutions; merges into their weights",
+        paper="After Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022",
+    )
+    yield AdapterSpec(
+        "channel-gate",
+        "icmh_plugins.adapters.channel_gate:ChannelGate",
+        "Gate of every channel from the means over the picture",
+        paper="After Hu et al., Squeeze-and-Excitation Networks, CVPR 2018",
+    )
+    yield AdapterSpec(
+        "scale",
+        "icmh_plugins.adapters.scale:Scale",
+        "Scale and shift of every channel",
+        paper="After Lian et al., Scaling & Shifting Your Features, NeurIPS 2022",
+    )
     for name, summary in (("dynamic", "Pixel network after the decoder; bits unchanged"), ("dan", "Same as dynamic")):
         yield AdapterSpec(name, "icmh_plugins.adapters.dynamic:Dynamic", summary, paper=_DYNAMIC)
     yield AdapterSpec(

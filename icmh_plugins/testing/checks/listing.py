@@ -16,10 +16,9 @@ from typing import Any, Final
 from icmh_plugins.registry.discovery import builtin_source, installed_sources
 from icmh_plugins.registry.manager import Registry
 
-HEAVY: Final = frozenset(
-    ("basicsr", "compressai", "cv2", "detectron2", "jax", "matplotlib", "open_clip", "pandas", "scipy", "sklearn")
-    + ("tensorflow", "timm", "torch", "torchvision", "transformers", "ultralytics")
-)
+_LEARNING = ("basicsr", "compressai", "detectron2", "jax", "open_clip", "tensorflow", "timm", "torch", "torchvision")
+_OTHERS = ("cv2", "matplotlib", "pandas", "scipy", "sklearn", "transformers", "ultralytics")
+HEAVY: Final = frozenset({*_LEARNING, *_OTHERS})
 """Packages that cost a second or more to import."""
 
 

@@ -14,7 +14,7 @@ author = "The icmh-plugins authors"
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "navigation"]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "_static"]
 nitpicky = True
 suppress_warnings = ["myst.header"]  # speed.md: its tables, with their headings, are written by a script
 nitpick_ignore_regex = [
@@ -42,4 +42,6 @@ html_math_renderer = "mathml"
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_extra_path = ["adapter_config.schema.json"]

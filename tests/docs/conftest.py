@@ -22,8 +22,8 @@ SMALL = {"steps": 2, "batch_size": 2, "crop": 64}
 def workplace(tmp_path, monkeypatch):
     """A working folder with ``photo.png``, ``photos/``, ``photos.csv`` and ``photos.json``, for the documentation.
 
-    `icmh.fit` is cut down to two small steps, and timm gives random weights instead of downloading trained ones. Plug-ins
-    and modules that come from this folder are gone afterwards.
+    `icmh.fit` is cut down to two small steps, and timm gives random weights instead of downloading trained ones.
+    Plug-ins and modules that come from this folder are gone afterwards.
     """
     if not shipped_codecs():
         pytest.skip("the shipped base codecs are not in this checkout")

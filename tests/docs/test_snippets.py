@@ -27,9 +27,12 @@ FILE = re.compile(r"# ([\w/]+\.py)\n")
 READERS = {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.compose}
 ELSEWHERE = {"console": "test_commands.py", "math": "the site's build", "{eval-rst}": "the site's build"}
 NO_CODE = "text"
+SHOWN = "py"  # Python that is not run
 NOT_RUN = {
     ("icmh-yolo", "yolo-segmentation"): "needs weights of YOLOv8n, which are not shipped",
     ("all", "push_to_hub"): "needs the network and an account on huggingface.co",
+    ("hub", "push_to_hub"): "the same",
+    ("hub", "hf://user/cls"): "the same",
 }
 """Page and a word of the block: why that block does not run here. It still has to be Python."""
 
@@ -45,20 +48,24 @@ def blocks(page: Path, language: str | None = None) -> list[tuple[int, str, str]
     return [each for each in found if language in (None, each[1])]
 
 
+def python(page: Path) -> list[tuple[int, str, str]]:
+    return sorted(blocks(page, "python") + blocks(page, SHOWN))
+
+
 def excused(page: Path, code: str) -> bool:
     return any(name(page) == where and word in code for where, word in NOT_RUN)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if python(page)], ids=name)
 def test_python_blocks_run(page, workplace, monkeypatch):
     module = ModuleType(f"page_{re.sub(r'[^a-z]', '_', name(page))}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for line, _, code in blocks(page, "python"):
-        compiled = compile(
-            "\n" * line + code, page, "exec"
-        )  # blank lines in front: tracebacks name the line of the page
+    for line, language, code in python(page):
+        # Blank lines in front make tracebacks name the line of the page.
+        compiled = compile("\n" * line + code, page, "exec")
         if excused(page, code):
             continue
+        assert language != SHOWN, f"line {line} is not run: say why in NOT_RUN"
         if named := FILE.match(code):
             path = workplace / named[1]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,11 +77,11 @@ def test_python_blocks_run(page, workplace, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_is_of_a_language_that_is_checked(page):
     for line, language, text in blocks(page):
-        assert language in {"python", *READERS, *ELSEWHERE, NO_CODE}, f"line {line}"
+        assert language in {"python", SHOWN, *READERS, *ELSEWHERE, NO_CODE}, f"line {line}"
         READERS.get(language, str)(text)
 
 
 def test_what_does_not_run_is_still_there():
     for where, word in NOT_RUN:
         page = next(page for page in PAGES if name(page) == where)
-        assert any(word in code for _, _, code in blocks(page, "python")), (where, word)
+        assert any(word in code for _, _, code in python(page)), (where, word)

@@ -123,4 +123,5 @@ def register_cli_commands() -> Iterator[CommandSpec]:
     yield CommandSpec("describe", "icmh_plugins.cli.describe:describe", "Show the sites of a codec")
     yield CommandSpec("adapters", "icmh_plugins.cli.offers:adapters", "List and show adapters")
     yield CommandSpec("tasks", "icmh_plugins.cli.offers:tasks", "List and show tasks")
+    yield CommandSpec("new", "icmh_plugins.cli.new:new", "Write a package for an adapter, a task or a codec profile")
     yield CommandSpec("plugins", "icmh_plugins.cli.plugins_cmd:plugins", "List and show plug-ins")

@@ -1,0 +1,1 @@
+"""A bounded gain per channel: a plug-in for icmh-plugins."""

@@ -1,0 +1,1 @@
+"""Placement of Adapt-ICMH on SmallTIC: a plug-in for icmh-plugins."""

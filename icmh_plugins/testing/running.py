@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -91,8 +93,8 @@ def refuse_unknown(expected: Iterable[str], checks: Iterable[Check]) -> None:
 def _outcome(suite: Conformance, check: Check) -> tuple[Outcome, str]:
     """Every case is asked; the first failure decides, and a check that applies to no case is skipped."""
     reasons = []
-    cases = suite.cases()
-    for case in cases[:1] if check.once else cases:
+    cases = suite.cases()[:1] if check.once else suite.cases()
+    for case in cases:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
@@ -103,12 +105,11 @@ def _outcome(suite: Conformance, check: Check) -> tuple[Outcome, str]:
             return "failed", f"{case.where}{error}"
         except (Exception, SystemExit) as error:
             return "failed", f"{case.where}{in_words(error)} ({_place(error)})"
-    return ("skipped", reasons[0]) if len(reasons) == len(cases[:1] if check.once else cases) else ("passed", "")
+    return ("skipped", reasons[0]) if len(reasons) == len(cases) else ("passed", "")
 
 
 def _place(error: BaseException) -> str:
-    """Where an exception was raised: the innermost line."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "no traceback" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    """Where an exception was raised: the innermost line that is not torch's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "torch" not in Path(frame.filename).parts]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else "in torch"

@@ -27,11 +27,14 @@ class AdapterConformance(Conformance):
         adapter: Its registered name, or its class.
         config: Options to check it with: small ones keep the tests fast.
         sites: Where to sit instead of the adapter's default, as `attach_adapter` takes it.
+        codecs: Names of the kit's codecs to try (`toys.TOYS`, `toys.COMPRESSAI_MODELS`), for adapters that do not fit
+            all; None takes the usual ones.
     """
 
     adapter: ClassVar[str | type[Adapter]]
     config: ClassVar[Mapping[str, Any]] = {}
     sites: ClassVar[Any] = None
+    codecs: ClassVar[Sequence[str] | None] = None
 
     @classmethod
     def checks(cls) -> tuple[Check, ...]:
@@ -46,7 +49,8 @@ class AdapterConformance(Conformance):
 
     def make_cases(self) -> Sequence[AdapterCase]:
         """The adapter on each codec."""
-        return [AdapterCase(self.named("adapter"), self.config, self.sites, codec) for codec in codecs_to_try()]
+        codecs = codecs_to_try() if self.codecs is None else self.codecs
+        return [AdapterCase(self.named("adapter"), self.config, self.sites, codec) for codec in codecs]
 
 
 class TaskConformance(Conformance):

@@ -17,7 +17,7 @@ from icmh_plugins.adapters.base import Adapter, AdapterConfig
 from icmh_plugins.codecs.choosing import traced_sites
 from icmh_plugins.codecs.tracing import trace
 from icmh_plugins.testing import AdapterConformance
-from icmh_plugins.testing.checks.adapter_case import AdapterCase, built_codec
+from icmh_plugins.testing.checks.adapter_case import built_codec
 from icmh_plugins.testing.checks.tables import ADAPTER_CHECKS
 from icmh_plugins.testing.running import run_check, run_checks
 
@@ -348,15 +348,10 @@ WRONG: dict[str, tuple[type[Adapter] | str, frozenset[str] | set[str]]] = {
 """For each check an adapter that fails it, and the other checks that may fail with it."""
 
 
-class Trial(AdapterConformance):
-    def make_cases(self):
-        return [AdapterCase(self.adapter, self.config, self.sites, CODEC)]
-
-
 @pytest.fixture
 def trial():
     register_plugin(NeedyPlugin(), "needy")
-    return lambda adapter: type("Of", (Trial,), {"adapter": adapter})()
+    return lambda adapter: type("Of", (AdapterConformance,), {"adapter": adapter, "codecs": [CODEC]})()
 
 
 def test_every_check_has_its_wrong_adapter():

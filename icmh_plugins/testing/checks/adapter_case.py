@@ -20,7 +20,7 @@ from icmh_plugins.adapters.building import build
 from icmh_plugins.adapters.placement import choose_sites
 from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.sites import CodecProfile, Site
-from icmh_plugins.errors import AdapterError
+from icmh_plugins.errors import AdapterError, ConfigError, suggest
 from icmh_plugins.registry.catalog import resolve
 from icmh_plugins.testing.checks.check import NotBuiltError, in_words
 from icmh_plugins.testing.checks.session import offered
@@ -41,8 +41,15 @@ def codecs_to_try() -> tuple[str, ...]:
 
 @cache
 def built_codec(name: str) -> nn.Module:
-    """A codec by name, made once; copy it before changing it."""
-    return {**TOYS, **COMPRESSAI_MODELS}[name]()
+    """A codec by name, made once; copy it before changing it.
+
+    Raises:
+        ConfigError: The kit has no such codec.
+    """
+    known = {**TOYS, **COMPRESSAI_MODELS}
+    if name not in known:
+        raise ConfigError(f"the kit has no codec {name!r}.{suggest(name, known)}")
+    return known[name]()
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,6 @@ class AdapterCase:
 
     def attached(self, trained: bool = True) -> nn.Module:
         """A new codec with the adapter; moved away from its start, as training would, if `trained`."""
-        self.cls  # noqa: B018  (says so where the name leads nowhere)
         model = self._made(lambda: self.attach(self.codec()))
         return move(model) if trained else model
 

@@ -9,6 +9,8 @@ from torch import nn
 
 from icmh_plugins.adapters.activate import disable_adapters
 from icmh_plugins.adapters.attach import detach_adapter
+from icmh_plugins.bitstream.coding import decode, encode
+from icmh_plugins.errors import AdapterError
 from icmh_plugins.testing.checks.adapter_case import NAME, AdapterCase, move, picture
 from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError, demand, in_words
 from icmh_plugins.testing.checks.coding import code, decoded, reconstruction
@@ -118,8 +120,6 @@ def codes_as_forward(case: AdapterCase) -> None:
 
 def _try_code(model: nn.Module) -> Any:
     """Strings of a picture; an adapter that needs `icmh.encode` for its message has none."""
-    from icmh_plugins.errors import AdapterError
-
     try:
         return code(model)
     except AdapterError as error:
@@ -127,8 +127,6 @@ def _try_code(model: nn.Module) -> Any:
 
 
 def _coded_picture(model: nn.Module) -> torch.Tensor:
-    from icmh_plugins.bitstream.coding import decode, encode
-
     return decode(model, encode(model, picture()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,6 +27,4 @@ def _resized(pictures: Tensor, images: int, size: tuple[int, int]) -> Tensor:
 
 
 def _stacked(value: Any) -> Tensor:
-    import torch
-
     return value if isinstance(value, Tensor) else torch.stack(list(value))

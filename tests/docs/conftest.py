@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import icmh_plugins as icmh
 from icmh_plugins.codecs.loading import shipped_codecs
 from icmh_plugins.registry import catalog
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = {"steps": 2, "batch_size": 2, "crop": 64}
 
 
@@ -23,7 +25,7 @@ def workplace(tmp_path, monkeypatch):
     """A working folder with ``photo.png``, ``photos/``, ``photos.csv`` and ``photos.json``, for the documentation.
 
     `icmh.fit` is cut down to two small steps, and timm gives random weights instead of downloading trained ones.
-    Plug-ins and modules that come from this folder are gone afterwards.
+    Plug-ins and modules that come from this folder, or from an example, are gone afterwards.
     """
     if not shipped_codecs():
         pytest.skip("the shipped base codecs are not in this checkout")
@@ -35,13 +37,13 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setattr(icmh, "fit", _quick(icmh.fit))
     torch.manual_seed(0)
     yield tmp_path
-    for name in [name for name, module in sys.modules.items() if _lies_in(tmp_path, module)]:
+    for name in [name for name, module in sys.modules.items() if _lies_in((tmp_path, EXAMPLES), module)]:
         del sys.modules[name]
     catalog.reload()
 
 
-def _lies_in(folder, module):
-    return str(getattr(module, "__file__", None)).startswith(str(folder))
+def _lies_in(folders, module):
+    return str(getattr(module, "__file__", None)).startswith(tuple(map(str, folders)))
 
 
 def _write_pictures(folder):

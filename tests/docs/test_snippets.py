@@ -6,6 +6,7 @@ The Python blocks of a page run in order, in one namespace. A block whose first 
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -15,13 +16,16 @@ from types import ModuleType
 import pytest
 import yaml
 
+from icmh_plugins.registry.catalog import register_plugin
+
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").glob("*/README.md"))]
+EXAMPLES = ROOT / "examples"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLES.glob("*/README.md"))]
 BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w/]+\.py)\n")
 READERS = {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.compose}
@@ -38,7 +42,7 @@ NOT_RUN = {
 
 
 def name(page: Path) -> str:
-    return page.parent.name if page.parent.parent.name == "examples" else page.stem
+    return page.parent.name if page.parent.parent == EXAMPLES else page.stem
 
 
 def blocks(page: Path, language: str | None = None) -> list[tuple[int, str, str]]:
@@ -56,10 +60,20 @@ def excused(page: Path, code: str) -> bool:
     return any(name(page) == where and word in code for where, word in NOT_RUN)
 
 
+def offer(package: Path) -> None:
+    """What pip would do for an example package, in this process: its entry points."""
+    project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for entry, module in project["entry-points"]["icmh_plugins"].items():
+        register_plugin(importlib.import_module(module), entry)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if python(page)], ids=name)
 def test_python_blocks_run(page, workplace, monkeypatch):
     module = ModuleType(f"page_{re.sub(r'[^a-z]', '_', name(page))}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    if page.parent.parent == EXAMPLES:
+        monkeypatch.syspath_prepend(page.parent)
+        offer(page.parent)
     for line, language, code in python(page):
         # Blank lines in front make tracebacks name the line of the page.
         compiled = compile("\n" * line + code, page, "exec")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from icmh_plugins.cli.app import app
 from icmh_plugins.cli.templates import render
 from icmh_plugins.registry import catalog
 
+ROOT = Path(__file__).parents[2]
 KINDS = ("adapter", "task", "codec-profile")
 
 
@@ -55,9 +57,10 @@ def test_a_new_package_passes_its_own_tests(ask, packages, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_package_is_tidy(packages, kind):
     pytest.importorskip("ruff")
-    command = [sys.executable, "-m", "ruff", "check", "--no-cache", packages / kind]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    for tool in (("check",), ("format", "--check")):
+        command = [sys.executable, "-m", "ruff", *tool, "--no-cache", "--config", ROOT / "pyproject.toml"]
+        done = subprocess.run([*command, packages / kind], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,4 +16,8 @@ def plugin_info() -> PluginInfo:
 @hookimpl
 def register_adapters() -> Iterator[AdapterSpec]:
     """Offer the adapter."""
-    yield AdapterSpec("gate", "icmh_gate.adapter:Gate", "A bounded gain per channel")
+    yield AdapterSpec(
+        "gate",
+        "icmh_gate.adapter:Gate",
+        "A bounded gain per channel",
+    )

@@ -44,13 +44,18 @@ class TestSteep(TaskConformance):
 """
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugins") / "steep_task.py"
+    path.write_text(PLUGIN)
+    return path
+
+
 @pytest.fixture
-def check(tmp_path, monkeypatch):
+def check(file, monkeypatch):
     monkeypatch.setenv("ICMH_BLOCK_PLUGINS", "*")
     monkeypatch.delenv("ICMH_DEBUG", raising=False)
     catalog.reload()
-    file = tmp_path / "steep_task.py"
-    file.write_text(PLUGIN)
     yield lambda *arguments: CliRunner().invoke(app, ["--plugins", str(file), "plugins", "check", *arguments])
     monkeypatch.undo()
     catalog.reload()

@@ -72,7 +72,7 @@ class Everything(dict):
 class LaxMeta(type(TaskConfig)):
     @property
     def model_fields(cls):
-        return Everything(super().model_fields)
+        return Everything(cls.__pydantic_fields__)
 
 
 class LaxConfig(RightConfig, metaclass=LaxMeta):
@@ -219,7 +219,7 @@ WRONG: dict[str, tuple[type[Task], set[str]]] = {
 class Tasks:
     @hookimpl
     def register_tasks(self):
-        for cls in {cls for cls, _ in WRONG.values()}:
+        for cls in {Right, *(cls for cls, _ in WRONG.values())}:
             yield TaskSpec(f"wrong-{cls.__name__.lower()}", f"{__name__}:{cls.__name__}", "Wrong", requires=("pyyaml",))
 
 

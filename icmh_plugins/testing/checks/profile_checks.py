@@ -165,11 +165,11 @@ def is_the_picture(case: ProfileCase) -> None:
 
 def leaves_codec(case: ProfileCase) -> None:
     """Asked twice it says the same, and the codec is as before."""
-    model = case.codec()
+    model, profile = case.codec(), case.profile
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     hooks = _hooks(model)
     first, second = case.build(model), case.build(model)
-    demand(first == second, "asked twice, it gives different profiles. Remedy: nothing random, no state")
+    demand(first == second == profile, "asked twice, it gives different profiles. Remedy: nothing random, no state")
     changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])]
     demand(
         not changed and _hooks(model) == hooks and not model.training,
@@ -179,10 +179,12 @@ def leaves_codec(case: ProfileCase) -> None:
 
 def is_accepted(case: ProfileCase) -> None:
     """`preset=` takes it, for this codec."""
+    model, profile = case.codec(), case.profile
     try:
-        profile_of(case.codec(), case.name)
+        accepted = profile_of(model, case.name)
     except CodecError as error:
         raise UnmetError(f"preset={case.name!r} is refused: {error}") from error
+    demand(accepted.sites == profile.sites, f"preset={case.name!r} gives other sites than its target")
 
 
 def class_names_apply(case: ProfileCase) -> None:

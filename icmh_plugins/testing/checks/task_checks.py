@@ -143,12 +143,13 @@ def stays_unchanged(case: TaskCase) -> None:
 
 def takes_sizes(case: TaskCase) -> None:
     """Pictures of two sizes, and one alone."""
+    task = case.task
     for images, size in ((2, (96, 80)), (1, (64, 64))):
         batch = resized(case.batch(), images, size)
         x_hat = (0.9 * batch["image"] + 0.03).requires_grad_()
         try:
-            total = case.task.distortion(x_hat, batch).total
-            predicted = case.task.predict(x_hat.detach())
+            total = task.distortion(x_hat, batch).total
+            predicted = task.predict(x_hat.detach())
         except Exception as error:
             raise UnmetError(
                 f"{images} pictures of {size[0]} x {size[1]}: {in_words(error)}. Remedy: the task resizes pictures "
@@ -160,9 +161,9 @@ def takes_sizes(case: TaskCase) -> None:
 
 def works_without_labels(case: TaskCase) -> None:
     """A batch of pictures alone is taken, or refused in words."""
-    batch = {key: value for key, value in case.batch().items() if key != "target"}
+    task, batch = case.task, {key: value for key, value in case.batch().items() if key != "target"}
     try:
-        case.task.distortion(case.damaged(), case.task.prepare(batch))
+        task.distortion(case.damaged(), task.prepare(batch))
     except DataError as error:
         demand(len(str(error)) > 20, f"the refusal of a batch without labels does not say what is missing: {error}")
     except Exception as error:

@@ -93,6 +93,6 @@ def _next_steps(kind: str, name: str, folder: Path, files: int) -> str:
   cd {folder}
   python -m pip install --editable ".[test]"
   python -m pytest
-  icmh plugins check icmh-{name}
+  icmh plugins show icmh-{name}
 
 What it does is in {package_name(name)}/{_MODULES[kind]}: change it, and run the tests again."""

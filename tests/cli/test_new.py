@@ -82,7 +82,7 @@ def test_what_to_do_next_is_said(run, tmp_path, monkeypatch):
     result = run("new", "adapter", "icmh-mine")
     assert (tmp_path / "icmh-mine" / "icmh_mine" / "adapter.py").is_file()
     assert "cd icmh-mine\n" in result.stdout
-    assert "icmh plugins check icmh-mine" in result.stdout
+    assert "icmh plugins show icmh-mine" in result.stdout
     assert "icmh_mine/adapter.py" in result.stdout
 
 

@@ -6,13 +6,19 @@ import torch
 from icmh_gate.adapter import Gate
 
 import icmh_plugins as icmh
-from icmh_plugins.testing import AdapterConformance
+from icmh_plugins.testing import AdapterConformance, PackageConformance
 
 
 class TestGate(AdapterConformance):
     """Everything that icmh-plugins asks of an adapter."""
 
     adapter = "gate"
+
+
+class TestPackage(PackageConformance):
+    """Everything that it asks of a package: quick to list, complete, requirements declared."""
+
+    distribution = "icmh-gate"
 
 
 def test_a_channel_changes_by_the_limit_at_most() -> None:

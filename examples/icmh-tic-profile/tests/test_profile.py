@@ -6,7 +6,7 @@ from icmh_tic_profile.codec import small_tic
 from torch import nn
 
 import icmh_plugins as icmh
-from icmh_plugins.testing import CodecProfileConformance
+from icmh_plugins.testing import CodecProfileConformance, PackageConformance
 
 
 class TestTicProfile(CodecProfileConformance):
@@ -17,6 +17,12 @@ class TestTicProfile(CodecProfileConformance):
     def codec(self) -> nn.Module:
         """A small codec."""
         return small_tic()
+
+
+class TestPackage(PackageConformance):
+    """Everything that it asks of a package: quick to list, complete, requirements declared."""
+
+    distribution = "icmh-tic-profile"
 
 
 def test_it_places_sfma_as_published() -> None:

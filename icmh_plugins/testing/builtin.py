@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from icmh_plugins.testing.suites import (
     PackageConformance,
     TaskConformance,
 )
+
+_SMALL: Final = {"min_size": 64, "max_size": 96, "box_score_thresh": 0.0, "box_detections_per_img": 5}
 
 
 class TestPackage(PackageConformance):
@@ -98,7 +100,7 @@ class TestDetection(TaskConformance):
     task = "icmh-plugins:detection"
     options: ClassVar = {
         "network": "torchvision:fasterrcnn_mobilenet_v3_large_320_fpn",
-        "network_options": {"min_size": 64, "max_size": 96, "box_score_thresh": 0.0},
+        "network_options": _SMALL,
     }
 
     def batch(self) -> dict[str, Any]:
@@ -111,7 +113,7 @@ class TestInstanceSegmentation(TestDetection):
     """`instance-segmentation`."""
 
     task = "icmh-plugins:instance-segmentation"
-    options: ClassVar = {"network": "torchvision:maskrcnn_resnet50_fpn", "network_options": {"min_size": 64}}
+    options: ClassVar = {"network": "torchvision:maskrcnn_resnet50_fpn", "network_options": _SMALL}
 
     def batch(self) -> dict[str, Any]:
         """Pictures with a box and its mask each."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
+
 from icmh_plugins.registry import catalog
+from icmh_plugins.testing import builtin
 from icmh_plugins.testing.builtin import (  # noqa: F401  (pytest collects them)
     TestAdaptICMH,
     TestBottleneck,
@@ -14,13 +20,31 @@ from icmh_plugins.testing.builtin import (  # noqa: F401  (pytest collects them)
     TestHuman,
     TestInstanceSegmentation,
     TestLLICM,
-    TestPackage,
     TestPillow,
     TestRestoration,
     TestScale,
     TestSFMA,
 )
 from icmh_plugins.testing.conformance import Conformance
+
+ROOT = Path(__file__).parents[2]
+
+
+class TestPackage(builtin.TestPackage):
+    """The package, with the metadata that it would be published with."""
+
+    @pytest.fixture(autouse=True, scope="class")
+    def metadata(self, tmp_path_factory):
+        backend = pytest.importorskip("hatchling.build")
+        folder, before = tmp_path_factory.mktemp("metadata"), Path.cwd()
+        os.chdir(ROOT)
+        try:
+            backend.prepare_metadata_for_build_editable(str(folder))
+        finally:
+            os.chdir(before)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(folder)
+            yield
 
 
 def test_every_built_in_is_checked():

@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.sites import CodecProfile, Site
 from icmh_plugins.errors import AdapterError, ConfigError, suggest
 from icmh_plugins.registry.catalog import resolve
+from icmh_plugins.testing.checks.adapter_parts import Part
 from icmh_plugins.testing.checks.check import NotBuiltError, in_words
 from icmh_plugins.testing.checks.session import offered
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
@@ -50,29 +50,6 @@ def built_codec(name: str) -> nn.Module:
     if name not in known:
         raise ConfigError(f"the kit has no codec {name!r}.{suggest(name, known)}")
     return known[name]()
-
-
-@dataclass(frozen=True)
-class Part:
-    """One module of an adapter, and the codec's module that it belongs to."""
-
-    site: Site
-    module: nn.Module
-    layer: nn.Module
-
-    def inputs(self, images: int, height: int, width: int, scale: float = 1.0) -> tuple[Tensor, ...]:
-        """Seeded arguments for the module: a feature map (B, C, H, W), of pictures in [0, 1].
-
-        For classes with `layers` it is what the layer makes of another such map, which comes with it.
-        """
-        generator = torch.Generator().manual_seed(4)
-        if self.module.layers is None:
-            make = torch.rand if self.site.channels == 3 and self.site.stride == 1 else torch.randn
-            return (scale * make(images, self.site.channels, height, width, generator=generator),)
-        channels = self.module.example_inputs(self.site, 64)[1].shape[1]
-        given = scale * torch.randn(images, channels, height, width, generator=generator)
-        with torch.no_grad():
-            return self.layer(given), given
 
 
 class AdapterCase:

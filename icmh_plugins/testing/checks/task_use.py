@@ -1,67 +1,18 @@
-"""Checks of tasks: class, options, distortion and predictions."""
+"""Checks of tasks at work: distortion and predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from icmh_plugins._config import validate_config
 from icmh_plugins.errors import DataError
-from icmh_plugins.registry.catalog import find
-from icmh_plugins.tasks.base import TaskConfig, TaskLoss
-from icmh_plugins.testing.checks import configs
-from icmh_plugins.testing.checks.check import Check, NotBuiltError, UnmetError, demand, in_words
-from icmh_plugins.testing.checks.missing import tells_what_to_install
+from icmh_plugins.tasks.base import TaskLoss
+from icmh_plugins.testing.checks.check import Check, UnmetError, demand, in_words
 from icmh_plugins.testing.checks.pictures import resized
 from icmh_plugins.testing.checks.task_case import TaskCase
 from icmh_plugins.testing.checks.trees import equal_trees, tensors_in
-
-
-def builds(case: TaskCase) -> None:
-    """It can be made."""
-    try:
-        demand(case.task is not None and case.cls is not None, "it builds nothing")
-    except NotBuiltError as error:
-        cause = in_words(error.__cause__) if error.__cause__ else str(error)
-        raise UnmetError(
-            f"{cause}. Remedy: see the error; options for the check, without downloads, by `options`"
-        ) from error
-
-
-def flags(case: TaskCase) -> None:
-    """Class attributes are of the right form."""
-    cls, task = case.cls, case.task
-    demand(
-        isinstance(cls.Config, type) and issubclass(cls.Config, TaskConfig),
-        f"Config is {cls.Config!r}. Remedy: a subclass of icmh_plugins.TaskConfig",
-    )
-    directions = task.higher_is_better
-    demand(
-        isinstance(directions, Mapping) and bool(directions) and all(isinstance(v, bool) for v in directions.values()),
-        f"higher_is_better is {directions!r}. Remedy: True or False for each metric name",
-    )
-    stray = [name for name in task.needs_targets if name not in directions]
-    demand(not stray, f"needs_targets names {', '.join(stray)}, which higher_is_better does not have")
-
-
-def unknown_key(case: TaskCase) -> None:
-    """An unknown option is refused."""
-    configs.refuses_unknown_keys(_make(case), {}, case.cls.Config)
-
-
-def wrong_value(case: TaskCase) -> None:
-    """Wrong values are refused."""
-    configs.refuses_wrong_values(_make(case), {}, case.cls.Config)
-
-
-def config_json(case: TaskCase) -> None:
-    """The config of the task as built survives JSON: results record it."""
-    config = case.task.config
-    options = config.model_dump(mode="json") if isinstance(config, TaskConfig) else {}
-    configs.survives_json(_make(case), options, case.cls.Config)
 
 
 def gives_a_loss(case: TaskCase) -> None:
@@ -199,25 +150,8 @@ def leaves_inputs(case: TaskCase) -> None:
     )
 
 
-def names_missing_packages(case: TaskCase) -> None:
-    """Without a requirement of its spec, the error says what to install."""
-    case.task  # noqa: B018  (says so where it cannot be made at all)
-
-    def use() -> None:
-        task, batch = case.build(), case.batch()
-        task.distortion(case.damaged(), batch)
-        task.metrics().update(task.predict(case.wanted()), task.prepare(batch))
-
-    tells_what_to_install(find("task", case.name), use)
-
-
 def _loss(case: TaskCase, x_hat: Tensor) -> TaskLoss:
     return case.task.distortion(x_hat, case.task.prepare(case.batch()))
-
-
-def _make(case: TaskCase) -> configs.Make:
-    cls = case.cls
-    return lambda options: validate_config(cls.Config, options, owner=f"task {case.name!r}")
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
@@ -225,11 +159,6 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 CHECKS: Final = (
-    Check("task-builds", "It can be made with the options given", builds),
-    Check("task-flags", "Class attributes (`Config`, `higher_is_better`, `needs_targets`) have the right form", flags),
-    Check("task-config-unknown-key", "An unknown option is refused, by name", unknown_key),
-    Check("task-config-wrong-value", "Options have types and limits", wrong_value),
-    Check("task-config-json", "Options written as JSON and read again are the same", config_json),
     Check("task-distortion", "`distortion` gives a finite scalar and detached parts", gives_a_loss),
     Check("task-gradient", "Every decoded picture gets a finite gradient that is not zero", has_gradients),
     Check(
@@ -245,9 +174,4 @@ CHECKS: Final = (
         predicts_the_same,
     ),
     Check("task-inputs-untouched", "Decoded pictures and batches are not written to", leaves_inputs),
-    Check(
-        "task-missing-dependency",
-        "Without a requirement of its spec, users read what to install",
-        names_missing_packages,
-    ),
 )

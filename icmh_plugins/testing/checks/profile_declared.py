@@ -6,19 +6,15 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from icmh_plugins.adapters.attach import attach_adapter, detach_adapter
 from icmh_plugins.codecs.choosing import CONTAINERS
 from icmh_plugins.codecs.entropy import entropy_modules
-from icmh_plugins.codecs.modes import evaluating
-from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.sites import Site
-from icmh_plugins.errors import CodecError, suggest
-from icmh_plugins.registry.catalog import find
+from icmh_plugins.errors import suggest
 from icmh_plugins.testing.checks.check import Check, NotApplicableError, NotBuiltError, UnmetError, demand, in_words
-from icmh_plugins.testing.checks.profile_case import Gain, Measured, Phase, ProfileCase, has_module
+from icmh_plugins.testing.checks.profile_case import ProfileCase
+from icmh_plugins.testing.checks.profile_measuring import Measured, Phase, has_module
 
 _PHASES: Final[dict[str, tuple[Phase, ...]]] = {
     "analysis": ("compress",),
@@ -163,75 +159,6 @@ def is_the_picture(case: ProfileCase) -> None:
             demand(not pictures, f"site {site.name} holds the decoded picture. Remedy: side='reconstruction'")
 
 
-def leaves_codec(case: ProfileCase) -> None:
-    """Asked twice it says the same, and the codec is as before."""
-    model, profile = case.codec(), case.profile
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    hooks = _hooks(model)
-    first, second = case.build(model), case.build(model)
-    demand(first == second == profile, "asked twice, it gives different profiles. Remedy: nothing random, no state")
-    changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])]
-    demand(
-        not changed and _hooks(model) == hooks and not model.training,
-        f"making the profile changes the codec ({', '.join(changed[:3]) or 'hooks or mode'}). Remedy: only look",
-    )
-
-
-def is_accepted(case: ProfileCase) -> None:
-    """`preset=` takes it, for this codec."""
-    model, profile = case.codec(), case.profile
-    try:
-        accepted = profile_of(model, case.name)
-    except CodecError as error:
-        raise UnmetError(f"preset={case.name!r} is refused: {error}") from error
-    demand(accepted.sites == profile.sites, f"preset={case.name!r} gives other sites than its target")
-
-
-def class_names_apply(case: ProfileCase) -> None:
-    """Where it names classes, the codec is of one, and gets this profile unasked."""
-    names = find("codec-profile", case.name).spec.class_names
-    if not names:
-        raise NotApplicableError("its spec names no classes")
-    model = case.codec()
-    own = [cls.__name__ for cls in type(model).__mro__]
-    demand(
-        bool(set(names) & set(own)),
-        f"class_names are {', '.join(names)}, the codec is a {own[0]}. Remedy: bare names of the classes it is for",
-    )
-    unasked = profile_of(model)
-    demand(unasked.sites == case.profile.sites, "the codec gets other sites unasked than the profile has")
-
-
-def attaches_as_identity(case: ProfileCase) -> None:
-    """An adapter that returns its input, at every site: same strings, same pixels."""
-    model = case.codec()
-    expected = _coded(model, case.image)
-    for site in case.profile.sites:
-        _attach(case, model, site, 1.0)
-        found = _coded(model, case.image)
-        detach_adapter(model)
-        demand(
-            found[0] == expected[0] and torch.equal(found[1], expected[1]),
-            f"an adapter at {site.name} that returns its input changes what is coded. Remedy: layout and element as "
-            "the module has them",
-        )
-
-
-def adapts(case: ProfileCase) -> None:
-    """What changes at a site arrives: in the strings at the encoder, in the pixels at the decoder."""
-    model = case.codec()
-    strings, pixels = _coded(model, case.image)
-    for site in case.profile.sites:
-        _attach(case, model, site, 1.5)
-        found = _coded(model, case.image)
-        detach_adapter(model)
-        arrived = found[0] != strings if site.side in ("analysis", "entropy") else not torch.equal(found[1], pixels)
-        what = "strings" if site.side in ("analysis", "entropy") else "pixels"
-        demand(
-            arrived, f"scaling the tensor at {site.name} by 1.5 changes no {what}. Remedy: another element or module"
-        )
-
-
 def _modules(case: ProfileCase) -> Iterator[tuple[Site, nn.Module]]:
     model = case.codec()
     for site in case.profile.sites:
@@ -247,26 +174,8 @@ def _shapes(case: ProfileCase) -> Iterator[tuple[Site, tuple[int, ...]]]:
                 yield site, shape
 
 
-def _attach(case: ProfileCase, model: nn.Module, site: Site, gain: float) -> None:
-    try:
-        attach_adapter(model, Gain, sites=[site], preset=case.profile, gain=gain)
-    except CodecError as error:
-        raise NotApplicableError(f"no adapter can be attached: {error} (see profile-accepted)") from error
-
-
-def _coded(model: nn.Module, image: Tensor) -> tuple[str, Tensor]:
-    with evaluating(model):
-        out = model.compress(image)
-        return repr(out["strings"]), model.decompress(out["strings"], out["shape"])["x_hat"]
-
-
-def _hooks(model: nn.Module) -> dict[str, int]:
-    return {path: len(m._forward_hooks) + len(m._forward_pre_hooks) for path, m in model.named_modules()}
-
-
 CHECKS: Final = (
     Check("profile-builds", "It is a `CodecProfile`, or makes one of the codec, with sites", builds),
-    Check("profile-accepted", "`preset=` takes it for this codec", is_accepted),
     Check("profile-json", "Its sites are plain data", is_json),
     Check("profile-unique-names", "No two sites have one name", names_are_unique),
     Check("profile-paths", "Every path leads to a module that is no container", modules_exist),
@@ -283,12 +192,4 @@ CHECKS: Final = (
     Check(
         "profile-reconstruction", "The decoded picture is a reconstruction site, and nothing else is", is_the_picture
     ),
-    Check("profile-codec-untouched", "Asked twice it says the same, and the codec is as before", leaves_codec),
-    Check("profile-class-names", "Codecs of the classes it names get it unasked", class_names_apply),
-    Check(
-        "profile-attach-identity",
-        "An adapter that returns its input changes neither strings nor pixels",
-        attaches_as_identity,
-    ),
-    Check("profile-effect", "What changes at a site arrives in the strings or in the pixels", adapts),
 )

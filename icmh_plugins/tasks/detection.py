@@ -31,7 +31,7 @@ class Detection(Task):
     The default loss is the one of Adapt-ICMH's (and TransTIC's) detection experiments: the mean over the levels of the
     feature pyramid of the mean squared error between a frozen detector's features of the decoded and of the
     uncompressed picture, without labels. With ``loss="labels"`` it is the unweighted sum of the detector's own training
-    losses (ICIP 2024); crowds are left out.
+    losses (ICIP 2024); crowds are left out. ``pixel_weight`` adds the error of the picture itself to either (ours).
 
     Batches may have pictures of different sizes, padded to a common one, with their "size". Metrics: COCO's average
     precision of boxes, "box-AP" and its kin, in [0, 1].
@@ -91,7 +91,7 @@ class Detection(Task):
         return self._features([self._resized(picture) for picture in image])
 
     def distortion(self, x_hat: Tensor, batch: Batch) -> TaskLoss:
-        """Loss of decoded images (B, 3, H, W); `parts` has each level's distance, or each of the detector's losses.
+        """Loss of decoded images (B, 3, H, W); `parts` has the distance of each level, or the detector's losses.
 
         Raises:
             DataError: ``loss="labels"`` and the batch has no targets that the detector can use.
@@ -109,6 +109,10 @@ class Detection(Task):
             parts = self._distances(self._features(seen), self.prepare(batch)["reference"])
             weights = self.config.level_weights or (1.0,) * len(parts)
             total = sum(w * d for w, d in zip(weights, parts.values(), strict=True)) / sum(weights)
+        if self.config.pixel_weight:
+            whole = [self._resized(picture) for picture in _pictures(batch["image"], batch)]
+            parts |= self._distances([{"pixels": each} for each in seen], [{"pixels": each} for each in whole])
+            total = total + self.config.pixel_weight * parts["pixels"]
         return TaskLoss(total, {name: value.detach() for name, value in parts.items()})
 
     @torch.no_grad()

@@ -30,6 +30,8 @@ class DetectionConfig(TaskConfig):
         level_weights: Weight of each level; None weighs all alike (published: 0.2 each of five).
         normalise: "paper": plain mean squared error of each level. "relative": each image's error divided by the mean
             square of its reference, so that one lambda serves different networks.
+        pixel_weight: Weight of an additional term, the squared error of the picture itself as the loss looks at it,
+            normalised like a level. It keeps what the network does not look at but others do.
         scale: By which pictures are resized for the loss. None: as in prediction, to the detector's own size. 1 with
             random crops is the published recipe, where the codec works on pictures that have the detector's size.
         recompute: Keep only the inputs of the backbone's blocks and compute the rest again in the backward pass: less
@@ -45,6 +47,7 @@ class DetectionConfig(TaskConfig):
     levels: tuple[str, ...] | None = Field(None, min_length=1)
     level_weights: tuple[float, ...] | None = None
     normalise: Literal["paper", "relative"] = "paper"
+    pixel_weight: float = Field(0.0, ge=0)
     scale: float | None = Field(None, gt=0)
     recompute: bool = False
 

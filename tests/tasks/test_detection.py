@@ -59,6 +59,20 @@ def test_levels_and_their_weights_are_chosen_by_name(make, scenes):
     assert torch.isclose(coarse.total, both.parts["coarse"])
 
 
+@pytest.mark.parametrize("normalise", ["paper", "relative"])
+def test_the_picture_itself_counts_by_its_weight(make, scenes, normalise):
+    image = flat(scenes)
+    x_hat = moved(image)
+    plain = make(normalise=normalise, scale=1).distortion(x_hat, {"image": image})
+    both = make(normalise=normalise, scale=1, pixel_weight=0.5).distortion(x_hat, {"image": image})
+    error = (x_hat - image).square().flatten(1).mean(1)
+    if normalise == "relative":
+        error = error / image.square().flatten(1).mean(1)
+    assert both.parts.keys() == {*plain.parts, "pixels"}
+    assert torch.isclose(both.parts["pixels"], error.mean(), rtol=1e-5)
+    assert torch.isclose(both.total, plain.total + 0.5 * error.mean(), rtol=1e-5)
+
+
 def test_relative_distance_does_not_depend_on_the_scale_of_a_level(make, make_detector, scenes):
     totals = []
     for factor in (1, 10):

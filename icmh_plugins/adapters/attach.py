@@ -29,7 +29,7 @@ from icmh_plugins.codecs.fingerprint import base_fingerprint, tensor_checksums
 from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.selection import SiteChoice
 from icmh_plugins.codecs.sites import CodecProfile
-from icmh_plugins.errors import AdapterError, ConfigError
+from icmh_plugins.errors import AdapterError, ConfigError, PluginError
 from icmh_plugins.registry.catalog import qualified_name, resolve
 
 log = logging.getLogger(__name__)
@@ -160,10 +160,17 @@ def _resolve(adapter: str | type[Adapter]) -> tuple[str, type[Adapter]]:
     if isinstance(adapter, str):
         if "/" in adapter or "\\" in adapter:
             raise AdapterError(f"{adapter!r} looks like an adapter folder. Remedy: load_adapter(model, {adapter!r})")
-        return qualified_name("adapter", adapter), resolve("adapter", adapter)
-    if isinstance(adapter, type) and issubclass(adapter, Adapter):
+        plugin, cls = qualified_name("adapter", adapter), resolve("adapter", adapter)
+        if not _is_adapter(cls):
+            raise PluginError(f"adapter {plugin!r} is registered as {cls!r}, which is not a subclass of Adapter")
+        return plugin, cls
+    if _is_adapter(adapter):
         return f"local:{adapter.__name__}", adapter
     raise AdapterError(f"adapter must be a registered name or an Adapter subclass, got {adapter!r}")
+
+
+def _is_adapter(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Adapter)
 
 
 def _make_host(root: nn.Module, profile: CodecProfile) -> AdapterHost:

@@ -68,10 +68,12 @@ def _explain(finding: Finding) -> None:
 
 def _show_travel(travel: Travel) -> None:
     rows = (
-        (each.setting, each.capability, each.threads, each.verdict, f"{each.difference:.2g}", each.detail)
+        (each.setting, each.capability, each.threads, f"{each.decoded} of {each.pictures}", each.verdict,
+         f"{each.difference:.2g}")
         for each in travel.decodings
-    )
+    )  # fmt: skip
     if travel.decodings:
-        columns = ("setting", "instructions", "threads", "verdict", "largest difference", "error")
-        table(f"A stream of {travel.codec}, {travel.bytes} bytes", columns, rows)
-    console.print(travel.summary(), markup=False, highlight=False, soft_wrap=True)
+        columns = ("setting", "instructions", "threads", "decoded", "verdict", "largest difference")
+        table(f"Streams of {travel.codec}, {travel.bytes} bytes", columns, rows)
+    errors = [f"{each.setting}: {each.detail}" for each in travel.decodings if each.detail]
+    console.print("\n".join([*errors, travel.summary()]), markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""One stream made, and decoded again elsewhere: each half runs in a process of its own.
+"""Streams made, and decoded again elsewhere: each half runs in a process of its own.
 
 "Elsewhere" is the same machine with its instruction sets or threads limited by environment variables, which must be
 set before torch is imported.
@@ -6,6 +6,8 @@ set before torch is imported.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +21,59 @@ from icmh_plugins.bitstream.runtime import coding_mode
 from icmh_plugins.codecs.entropy import entropy_modules
 from icmh_plugins.codecs.loading import load_codec
 
-STREAM, DECODED = "stream.icmh", "decoded.safetensors"
+DECODED = "decoded.safetensors"
 
-_COUNT, _HEIGHT, _WIDTH = 4, 256, 384
+_COUNT, _HEIGHT, _WIDTH = 8, 256, 384
 
 
 def make(codec: str, folder: str) -> dict[str, Any]:
-    """Code pictures with `codec`, and leave in `folder` the stream and what it decodes to here.
+    """Code pictures with `codec`, and leave in `folder` the streams and what they decode to here.
 
     Returns:
-        "bytes" of the stream, and the machine as it is here.
+        "bytes" of all streams, and the machine as it is here.
     """
     model = load_codec(codec)
-    data = encode(model, pictures())
-    (Path(folder) / STREAM).write_bytes(data)
-    save_file(_decoded(model, data), Path(folder) / DECODED)
-    return {"bytes": len(data), **_machine()}
+    streams = [encode(model, picture) for picture in pictures()]
+    decoded = {}
+    for number, data in enumerate(streams):
+        _file(folder, number).write_bytes(data)
+        decoded |= {f"{key}.{number}": tensor for key, tensor in _decoded(model, data).items()}
+    save_file(decoded, Path(folder) / DECODED)
+    return {"bytes": sum(map(len, streams)), **_machine()}
 
 
 def read(codec: str, folder: str) -> dict[str, Any]:
-    """Decode the stream in `folder` and compare.
+    """Decode the streams in `folder` and compare.
 
     Returns:
-        "symbols": whether all decoded symbols are equal; "difference": the largest of a pixel, in [0, 1]; or "error".
-        And the machine as it is here.
+        "pictures": for each whether all decoded "symbols" are equal and the largest "difference" of a pixel, in
+        [0, 1]; or its "error". And the machine as it is here.
     """
-    expected = load_file(Path(folder) / DECODED)
+    model, expected = load_codec(codec), load_file(Path(folder) / DECODED)
+    outcomes = [
+        _compared(
+            model, _file(folder, number).read_bytes(), expected[f"symbols.{number}"], expected[f"pixels.{number}"]
+        )
+        for number in range(_COUNT)
+    ]
+    return {"pictures": outcomes, **_machine()}
+
+
+def _compared(model: nn.Module, data: bytes, symbols: Tensor, pixels: Tensor) -> dict[str, Any]:
     try:
-        decoded = _decoded(load_codec(codec), (Path(folder) / STREAM).read_bytes())
+        decoded = _decoded(model, data)
     except Exception as error:  # whatever a codec of somebody raises, it does not decode
-        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500], **_machine()}
-    same = torch.equal(decoded["symbols"], expected["symbols"])
-    difference = float((decoded["pixels"] - expected["pixels"]).abs().max())
-    return {"symbols": same, "difference": difference, **_machine()}
+        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
+    difference = float((decoded["pixels"] - pixels).abs().max())
+    return {"symbols": torch.equal(decoded["symbols"], symbols), "difference": difference}
+
+
+def _file(folder: str, number: int) -> Path:
+    return Path(folder) / f"{number}.icmh"
 
 
 def pictures() -> Tensor:
-    """Pictures (4, 3, 256, 384) in [0, 1] with detail at every scale, always the same ones."""
+    """Pictures (8, 3, 256, 384) in [0, 1] with detail at every scale, always the same ones."""
     generator = torch.Generator().manual_seed(0)
     total = torch.full((_COUNT, 3, _HEIGHT, _WIDTH), 0.5)
     for cell in (64, 32, 16, 8, 4, 2):
@@ -67,28 +85,31 @@ def pictures() -> Tensor:
 def _decoded(model: nn.Module, data: bytes) -> dict[str, Tensor]:
     with coding_mode(model):
         plan_of(model)  # found by a trial, whose symbols are not the stream's
-    symbols = _watched_symbols(model)
-    pixels = decode(model, data)
+    with _watched_symbols(model) as symbols:
+        pixels = decode(model, data)
     return {"pixels": pixels.contiguous(), "symbols": torch.cat([torch.empty(0), *symbols])}
 
 
-def _watched_symbols(model: nn.Module) -> list[Tensor]:
-    """A list that gets what the entropy models turn back from symbols to latents, from now on."""
+@contextmanager
+def _watched_symbols(model: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that gets what the entropy models turn back from symbols to latents while the context lasts."""
     seen: list[Tensor] = []
+    watched = [module for module in entropy_modules(model).values() if hasattr(module, "dequantize")]
+    for module in watched:
+        module.dequantize = _watching(module.dequantize, seen)
+    try:
+        yield seen
+    finally:
+        for module in watched:
+            del module.dequantize
 
-    def watch(module: Any) -> None:
-        original = module.dequantize
 
-        def dequantize(inputs: Tensor, *rest: Any, **options: Any) -> Tensor:
-            seen.append(inputs.detach().float().reshape(-1))
-            return original(inputs, *rest, **options)
+def _watching(dequantize: Callable[..., Tensor], seen: list[Tensor]) -> Callable[..., Tensor]:
+    def watch(inputs: Tensor, *rest: Any, **options: Any) -> Tensor:
+        seen.append(inputs.detach().float().reshape(-1))
+        return dequantize(inputs, *rest, **options)
 
-        module.dequantize = dequantize
-
-    for module in entropy_modules(model).values():
-        if hasattr(module, "dequantize"):
-            watch(module)
-    return seen
+    return watch
 
 
 def _machine() -> dict[str, Any]:

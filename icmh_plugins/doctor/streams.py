@@ -1,4 +1,4 @@
-"""Do streams travel? One stream, decoded under other instruction sets and thread counts of this machine."""
+"""Do streams travel? A few, decoded under other instruction sets and thread counts of this machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ LIMIT = 600.0
 """Seconds that coding or decoding has."""
 
 NOTE: Final = (
-    "This machine only: four made-up pictures, and instruction sets limited by environment variables. Other "
-    "processors, other releases of torch, and GPUs were not tried; a decoder that fails elsewhere says so "
-    "(StreamError), where the codec's coder can be checked."
+    "This machine only: a few made-up pictures, and instruction sets limited by environment variables. Other "
+    "processors, other releases of torch, and GPUs were not tried, and other pictures may fare otherwise."
 )
 """What the answer is worth."""
 
@@ -39,15 +38,20 @@ class Decoding:
         setting: Its name.
         capability: What torch then used: "DEFAULT", "AVX2", "AVX512".
         threads: Of torch.
-        verdict: "same pixels"; "same symbols" (pixels differ by rounding); "breaks" (error, or other symbols).
-        difference: The largest of a pixel, in [0, 1].
-        detail: The error.
+        verdict: "same pixels"; "same symbols" (pixels differ by rounding); "breaks" (for a picture at least: an error,
+            or other symbols).
+        decoded: Pictures with the same symbols.
+        pictures: All pictures.
+        difference: The largest of a pixel where symbols are the same, in [0, 1].
+        detail: The first error.
     """
 
     setting: str
     capability: str
     threads: int
     verdict: Verdict
+    decoded: int = 0
+    pictures: int = 0
     difference: float = 0.0
     detail: str = ""
 
@@ -58,9 +62,9 @@ class Travel:
 
     Attributes:
         codec: As `load_codec` takes it.
-        bytes: Size of the stream.
+        bytes: Size of the streams together.
         decodings: One a setting.
-        error: Why no stream could be made; then there are no decodings.
+        error: Why no streams could be made; then there are no decodings.
     """
 
     codec: str
@@ -76,9 +80,9 @@ class Travel:
     def summary(self) -> str:
         """The answer in one sentence."""
         if self.error:
-            return f"{self.codec} makes no stream here: {self.error}"
+            return f"{self.codec} makes no streams here: {self.error}"
         if self.broken:
-            return f"Streams of {self.codec} break on this machine under: {', '.join(self.broken)}."
+            return f"Streams of {self.codec} do not always decode. They break under: {', '.join(self.broken)}."
         largest = max(each.difference for each in self.decodings)
         if largest == 0:
             return f"Streams of {self.codec} decode to the same pixels under every setting tried."
@@ -133,7 +137,12 @@ def _decoding(setting: str, answer: Mapping[str, Any]) -> Decoding:
     where = setting, answer.get("capability", ""), answer.get("threads", 0)
     if "error" in answer:
         return Decoding(*where, "breaks", detail=answer["error"])
-    difference = answer["difference"]
-    if not answer["symbols"]:
-        return Decoding(*where, "breaks", difference, "it decodes to other symbols, without an error")
-    return Decoding(*where, "same symbols" if difference else "same pixels", difference)
+    pictures = answer["pictures"]
+    good = [each for each in pictures if each.get("symbols")]
+    largest = max((each["difference"] for each in good), default=0.0)
+    if len(good) < len(pictures):
+        errors = (
+            each.get("error", "decoded to other symbols, without an error") for each in pictures if each not in good
+        )
+        return Decoding(*where, "breaks", len(good), len(pictures), largest, next(errors))
+    return Decoding(*where, "same symbols" if largest else "same pixels", len(good), len(pictures), largest)

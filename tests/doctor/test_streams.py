@@ -4,7 +4,7 @@ import pytest
 
 from icmh_plugins.doctor import coding
 from icmh_plugins.doctor.coding import make, pictures, read
-from icmh_plugins.doctor.streams import Decoding, Travel, settings, travel
+from icmh_plugins.doctor.streams import Decoding, Travel, _decoding, settings, travel
 
 CODEC = "mbt2018-mean-n64m96-q1"
 
@@ -31,41 +31,41 @@ def fragile(site):
 
 @pytest.fixture
 def small(monkeypatch):
-    for name, value in {"_COUNT": 1, "_HEIGHT": 64, "_WIDTH": 128}.items():
+    for name, value in {"_COUNT": 2, "_HEIGHT": 64, "_WIDTH": 128}.items():
         monkeypatch.setattr(coding, name, value)
 
 
 def test_the_pictures():
     batch = pictures()
-    assert batch.shape == (4, 3, 256, 384)
+    assert batch.shape == (8, 3, 256, 384)
     assert batch.equal(pictures())
     assert 0.05 < float(batch.std()) < 0.3
     assert float((batch[..., 1:] - batch[..., :-1]).abs().mean()) > 0.003
 
 
-def test_a_stream_decodes_to_itself_here(tmp_path, small):
+def test_streams_decode_to_themselves_here(tmp_path, small):
     made = make(CODEC, str(tmp_path))
     answer = read(CODEC, str(tmp_path))
-    assert made["bytes"] == (tmp_path / "stream.icmh").stat().st_size
-    assert (answer["symbols"], answer["difference"]) == (True, 0.0)
+    assert made["bytes"] == sum(path.stat().st_size for path in tmp_path.glob("*.icmh"))
+    assert answer["pictures"] == [{"symbols": True, "difference": 0.0}] * 2
     assert answer["threads"] == made["threads"]
 
 
 def test_rounding_is_told_from_breaking(tmp_path, small, fragile):
     make(CODEC, str(tmp_path))
-    rounding = read("fragile:rounding", str(tmp_path))
-    assert rounding["symbols"] is True
-    assert 0 < rounding["difference"] < 1e-4
-    assert "does not decode on this machine" in read("fragile:drifting", str(tmp_path))["error"]
-    assert "BaseMismatchError" in read("fragile:other", str(tmp_path))["error"]
+    for each in read("fragile:rounding", str(tmp_path))["pictures"]:
+        assert each["symbols"] is True
+        assert 0 < each["difference"] < 1e-4
+    assert "does not decode on this machine" in read("fragile:drifting", str(tmp_path))["pictures"][0]["error"]
+    assert "BaseMismatchError" in read("fragile:other", str(tmp_path))["pictures"][1]["error"]
 
 
 def test_silently_wrong_symbols_are_noticed(tmp_path, small, fragile):
     """Raster codecs drive the range coder themselves, where `decode` cannot check it."""
     make("fragile:raster", str(tmp_path))
-    assert read("fragile:raster", str(tmp_path))["symbols"] is True
-    answer = read("fragile:raster_drifting", str(tmp_path))
-    assert answer.get("symbols") is False or "error" in answer
+    assert all(each["symbols"] for each in read("fragile:raster", str(tmp_path))["pictures"])
+    for each in read("fragile:raster_drifting", str(tmp_path))["pictures"]:
+        assert each.get("symbols") is False or "error" in each
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,36 @@ def test_settings_of_a_machine(machine, expected):
     assert [setting.name for setting in settings(*machine)] == expected
 
 
+SAME, CLOSE = {"symbols": True, "difference": 0.0}, {"symbols": True, "difference": 3e-7}
+WRONG, FAILED = {"symbols": False, "difference": 0.5}, {"error": "StreamError: x"}
+
+
+@pytest.mark.parametrize(
+    ("pictures", "verdict", "decoded", "detail"),
+    [
+        ([SAME, SAME], "same pixels", 2, ""),
+        ([SAME, CLOSE], "same symbols", 2, ""),
+        ([CLOSE, WRONG], "breaks", 1, "decoded to other symbols, without an error"),
+        ([FAILED, FAILED], "breaks", 0, "StreamError: x"),
+    ],
+)
+def test_verdicts(pictures, verdict, decoded, detail):
+    found = _decoding("baseline", {"pictures": pictures, "capability": "DEFAULT", "threads": 1})
+    assert (found.verdict, found.decoded, found.pictures, found.detail) == (verdict, decoded, 2, detail)
+    assert found.difference == (3e-7 if CLOSE in pictures else 0)
+
+
+def test_a_process_that_died():
+    assert _decoding("baseline", {"error": "killed"}) == Decoding("baseline", "", 0, "breaks", detail="killed")
+
+
 def test_the_answer_in_words():
-    same, close = Decoding("a", "AVX2", 1, "same pixels"), Decoding("b", "AVX2", 1, "same symbols", 3e-7)
+    same, close = Decoding("a", "AVX2", 1, "same pixels"), Decoding("b", "AVX2", 1, "same symbols", difference=3e-7)
     broken = Decoding("c", "DEFAULT", 1, "breaks", detail="StreamError: x")
     assert Travel("x", 1, (same,)).summary() == "Streams of x decode to the same pixels under every setting tried."
     assert "same symbols under every setting tried; pixels differ by 3e-07" in Travel("x", 1, (same, close)).summary()
-    assert Travel("x", 1, (same, broken, close)).summary() == "Streams of x break on this machine under: c."
-    assert "makes no stream here: why" in Travel("x", error="why").summary()
+    assert Travel("x", 1, (same, broken, close)).summary().endswith("They break under: c.")
+    assert "makes no streams here: why" in Travel("x", error="why").summary()
 
 
 def test_for_real_with_jpeg():

@@ -59,7 +59,7 @@ def test_the_command_line_is_understood(page, line, parse):
         assert {word for word in words[1:] if "=" not in word} <= TARGETS
     else:
         assert words[0] in OTHERS
-    assert all((ROOT / file).exists() for file in FILES.findall(" ".join(words)))
+        assert all((ROOT / file).exists() for file in FILES.findall(" ".join(words)))
     wanted = re.findall(r"icmh-plugins\[([\w,-]+)\]", line)
     assert {extra for extras in wanted for extra in extras.split(",")} <= EXTRAS.keys()
 

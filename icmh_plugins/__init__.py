@@ -31,6 +31,8 @@ _WHERE = {
     "annotate": "adapters.annotate",
     "push_to_hub": "adapters.hub",
     "verify_identity": "adapters.identity",
+    "bake": "adapters.bake",
+    "export": "adapters.export",
     "CodecProfile": "codecs.sites",
     "Site": "codecs.sites",
     "probe": "codecs.probe",
@@ -84,9 +86,11 @@ if TYPE_CHECKING:
     from icmh_plugins.adapters.annotate import annotate as annotate
     from icmh_plugins.adapters.attach import attach_adapter as attach_adapter
     from icmh_plugins.adapters.attach import detach_adapter as detach_adapter
+    from icmh_plugins.adapters.bake import bake as bake
     from icmh_plugins.adapters.base import Adapter as Adapter
     from icmh_plugins.adapters.base import AdapterConfig as AdapterConfig
     from icmh_plugins.adapters.describe import describe as describe
+    from icmh_plugins.adapters.export import export as export
     from icmh_plugins.adapters.hub import push_to_hub as push_to_hub
     from icmh_plugins.adapters.identity import verify_identity as verify_identity
     from icmh_plugins.adapters.store import load_adapter as load_adapter

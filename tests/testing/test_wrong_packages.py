@@ -128,3 +128,9 @@ def test_nothing_is_wrong_with_the_right_one(trial):
 def test_requirements_of_specs_are_looked_up_in_the_metadata(trial):
     results = {r.check: r for r in run_checks(trial({**RIGHT, "plugin": PLUGIN + NEEDY}))}
     assert "timm>=1" in results["package-requires-declared"].message
+
+
+def test_an_extra_of_icmh_plugins_brings_its_requirements(trial):
+    metadata = METADATA.replace("icmh-plugins<2", "icmh-plugins[timm]<2")
+    results = {r.check: r for r in run_checks(trial({**RIGHT, "plugin": PLUGIN + NEEDY, "metadata": metadata}))}
+    assert results["package-requires-declared"].ok

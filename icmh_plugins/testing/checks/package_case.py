@@ -20,6 +20,7 @@ from icmh_plugins.testing.checks.check import NotApplicableError
 from icmh_plugins.testing.checks.listing import measured_listing
 
 HOST: Final = "icmh-plugins"
+_EXTRA: Final = re.compile(r"extra == ['\"]([\w.-]+)['\"]")
 
 
 class PackageCase:
@@ -68,8 +69,15 @@ class PackageCase:
         return [e for kind in KINDS for e in catalog.specs(kind).values() if e.distribution == self.name]
 
     def requirements(self) -> set[str]:
-        """Normalised names of what it requires, extras included."""
+        """Normalised names of what it requires, its extras included."""
         return {name_of(requirement) for requirement in self.installed.requires or ()}
+
+    def provided(self) -> set[str]:
+        """As `requirements`, with what icmh-plugins brings by itself and by its extras that are asked for."""
+        asked = {extra for text in self.installed.requires or () if name_of(text) == HOST for extra in _extras(text)}
+        brought = [(text, _EXTRA.search(text)) for text in importlib.metadata.requires(HOST) or ()]
+        host = {name_of(text) for text, extra in brought if extra is None or extra[1] in asked}
+        return self.requirements() | host | {HOST, self.name}
 
     def modules(self) -> set[str]:
         """Its own top-level modules, as entry points and targets name them."""
@@ -99,6 +107,11 @@ class PackageCase:
 def name_of(requirement: str) -> str:
     """The normalised package name in a requirement: ``"timm"`` of ``"timm>=1.0"``."""
     return normalise(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
+
+
+def _extras(requirement: str) -> list[str]:
+    found = re.match(r"[A-Za-z0-9._-]+\s*\[([^\]]*)\]", requirement)
+    return [extra.strip() for extra in found[1].split(",")] if found else []
 
 
 def _imported(file: Path) -> Iterator[str]:

@@ -59,29 +59,20 @@ def requires_its_host(case: PackageCase) -> None:
 
 def declares_requirements(case: PackageCase) -> None:
     """What specs require is in the metadata, and so is what its files import."""
-    declared = case.requirements() | {case.name}
-    specs = {
-        r for e in case.entries for r in getattr(e.spec, "requires", ()) if name_of(r) not in declared | _host_has()
-    }
+    declared, owners = case.provided(), packages_distributions()
+    missing = {r for e in case.entries for r in getattr(e.spec, "requires", ()) if name_of(r) not in declared}
     demand(
-        not specs,
-        f"specs require {', '.join(sorted(specs))}, the metadata does not. Remedy: dependencies or "
+        not missing,
+        f"specs require {', '.join(sorted(missing))}, the metadata does not. Remedy: dependencies or "
         "optional-dependencies in pyproject.toml",
     )
-    owners = packages_distributions()
     for name, file in case.imports().items():
         providers = {normalise(owner) for owner in owners.get(name, ())}
         demand(
-            not providers or bool(providers & (declared | _host_has())),
+            not providers or bool(providers & declared),
             f"{file} imports {name}, which the metadata does not require. Remedy: {' or '.join(sorted(providers))} "
             "among dependencies in pyproject.toml",
         )
-
-
-def _host_has() -> set[str]:
-    """What installing icmh-plugins brings, without extras."""
-    required = PackageCase(HOST).installed.requires or ()
-    return {name_of(requirement) for requirement in required if "extra ==" not in requirement} | {HOST}
 
 
 CHECKS: Final = (

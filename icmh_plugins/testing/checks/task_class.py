@@ -21,7 +21,8 @@ def builds(case: TaskCase) -> None:
     except NotBuiltError as error:
         cause = in_words(error.__cause__) if error.__cause__ else str(error)
         raise UnmetError(
-            f"{cause}. Remedy: see the error; options for the check, without downloads, by `options`"
+            f"{cause}. Remedy: see the error; options that work offline by `options` of a TaskConformance, which "
+            "`icmh plugins check` reads from the file after --settings"
         ) from error
 
 

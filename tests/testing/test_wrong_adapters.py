@@ -320,7 +320,7 @@ WRONG: dict[str, tuple[type[Adapter] | str, frozenset[str] | set[str]]] = {
     "adapter-shape": (OnlyEven, ANY),
     "adapter-dtype": (OnlySingle, set()),
     "adapter-autocast": (ForgetsTheType, set()),
-    "adapter-finite": (Root, set()),
+    "adapter-finite": (Root, {"adapter-learns"}),
     "adapter-identity": (NoIdentity, set()),
     "adapter-input-untouched": (Overwriting, set()),
     "adapter-memory-layout": (Strided, set()),

@@ -25,7 +25,7 @@ nitpick_ignore_regex = [
 myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
-smartquotes = False
+smartquotes_action = "D"  # dashes; quotes stay as they are written
 
 default_role = "code"  # docstrings mark code by single backticks
 autodoc_member_order = "bysource"
@@ -40,6 +40,7 @@ html_theme = "furo"
 html_title = f"icmh-plugins {release}"
 html_math_renderer = "mathml"
 html_copy_source = False
+html_domain_indices = False
 html_show_copyright = False
 html_show_sphinx = False
 html_static_path = ["_static"]

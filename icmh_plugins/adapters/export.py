@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from icmh_plugins.adapters.bake import bake
 from icmh_plugins.adapters.export_files import FORMATS, check_formats, replacing, write_half
 from icmh_plugins.adapters.export_program import LARGEST
-from icmh_plugins.adapters.export_sides import Half, check_transforms, halves
+from icmh_plugins.adapters.export_sides import Half, check_transforms, halves, run_transform
 from icmh_plugins.adapters.host import host_of, unwrap
 from icmh_plugins.adapters.store import adapter_digest
 from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.modes import evaluating
 from icmh_plugins.codecs.padding import min_size, pad_multiple
 from icmh_plugins.errors import ConfigError
 
@@ -92,7 +93,8 @@ def export(
     root, folder = unwrap(model), Path(folder)
     check_formats(formats)
     check_transforms(root, transforms)
-    multiple, minimum = pad_multiple(root), min_size(root)
+    multiple = pad_multiple(root)
+    minimum = _smallest(root, transforms[0]) if size is None else min_size(root)
     pictures = _pictures(root, size, multiple, minimum)
     encoder, decoder = halves(root, bake(root), transforms, pictures)
     units = None if size else (minimum // multiple, LARGEST // multiple)
@@ -101,10 +103,19 @@ def export(
         for half in (encoder, decoder):
             unit = multiple * half.inputs[0].shape[-1] // pictures[0].shape[-1]
             files |= write_half(half, scratch, formats, unit, units)
-        report = _report(root, folder, size, encoder, files)
+        report = _report(root, folder, size, minimum, encoder, files)
         facts = {key: value for key, value in report.to_dict().items() if key != "folder"}
         (scratch / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return report
+
+
+def _smallest(root: nn.Module, encoder: str) -> int:
+    """Height and width from which programs of any size work: latents 1 wide are taken for constants by torch.export."""
+    side, multiple = min_size(root), pad_multiple(root)
+    with evaluating(root):
+        latents = run_transform(root, encoder, _picture(root, (side, side)))
+    stride = side // latents.shape[-1]
+    return max(side, -(-2 * stride // multiple) * multiple)
 
 
 def _pictures(root: nn.Module, size: tuple[int, int] | None, multiple: int, minimum: int) -> list[Tensor]:
@@ -118,12 +129,21 @@ def _pictures(root: nn.Module, size: tuple[int, int] | None, multiple: int, mini
                 f"{size}. Remedy: pad pictures at the right and bottom, and size=(height, width) of the padded ones"
             )
         sizes = [size]
-    generator, like = torch.Generator().manual_seed(0), next(root.parameters(), torch.empty(0))
-    return [torch.rand(1, 3, *each, generator=generator).to(like) for each in sizes]
+    return [_picture(root, each) for each in sizes]
+
+
+def _picture(root: nn.Module, size: tuple[int, int]) -> Tensor:
+    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    return picture.to(next(root.parameters(), torch.empty(0)))
 
 
 def _report(
-    root: nn.Module, folder: Path, size: tuple[int, int] | None, encoder: Half, files: dict[str, float]
+    root: nn.Module,
+    folder: Path,
+    size: tuple[int, int] | None,
+    minimum: int,
+    encoder: Half,
+    files: dict[str, float],
 ) -> ExportReport:
     picture, latents = encoder.inputs[0], encoder.expected[0]
     names = host_of(root).active if host_of(root) else ()
@@ -134,7 +154,7 @@ def _report(
         adapters={name: adapter_digest(root, name) for name in names},
         size=size,
         multiple=pad_multiple(root),
-        minimum=min_size(root),
+        minimum=minimum,
         dtype=str(latents.dtype).removeprefix("torch."),
         latent_channels=latents.shape[1],
         latent_stride=picture.shape[-1] // latents.shape[-1],

@@ -98,12 +98,12 @@ def _refusing(name: str, fixed: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        reason = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0].rstrip(".")
         if "DFT" in reason:
             reason = "the inverse Fourier transform (aten.fft_irfft2) has no form in ONNX that onnxruntime runs"
         limit = "" if fixed else " for pictures of any size"
         remedy = "another format, or without this adapter" if fixed else "size=(height, width)"
-        raise CodecError(f"{name} cannot be made{limit}: {type(error).__name__}: {reason}. Remedy: {remedy}") from error
+        raise CodecError(f"{name} cannot be made{limit}: {reason}. Remedy: {remedy}") from error
 
 
 def _check_near(name: str, difference: float, dtype: torch.dtype) -> None:

@@ -194,9 +194,7 @@ def test_half_precision(codec, image, train):
 def test_what_goes_past_the_codec_cannot_be_baked(codec, snapshot, condition):
     attach_adapter(codec, "ll-icm", condition=condition, width=4, levels=1)
     before = snapshot(codec)
-    with pytest.raises(
-        AdapterError, match=r"'ll-icm' cannot be baked.* what it sees at .* goes past"
-    ):
+    with pytest.raises(AdapterError, match=r"'ll-icm' cannot be baked.* what it sees at .* goes past"):
         bake(codec)
     assert snapshot(codec) == before
     set_adapter(codec, None)

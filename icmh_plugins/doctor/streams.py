@@ -87,8 +87,8 @@ class Travel:
         if largest == 0:
             return f"Streams of {self.codec} decode to the same pixels under every setting tried."
         return (
-            f"Streams of {self.codec} decode to the same symbols under every setting tried; pixels differ by "
-            f"{largest:.1g} of 1 at most."
+            f"Streams of {self.codec} decode to the same symbols under every setting tried; pixels, in [0, 1], differ "
+            f"by about {largest:.1g}."
         )
 
     def to_dict(self) -> dict[str, Any]:

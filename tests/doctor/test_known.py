@@ -1,10 +1,11 @@
 """Versions, and the table of known quarrels."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from icmh_plugins import _deps
+import icmh_plugins
 from icmh_plugins.doctor.known import ABSENT, ANY, KNOWN, TORCHVISION, diagnosis, torchvision_pair
 from icmh_plugins.doctor.packages import PACKAGES
 from icmh_plugins.doctor.versions import demanded, installed, numbers, satisfies
@@ -45,7 +46,10 @@ def test_what_is_installed_and_asked_for(site):
 
 
 def test_every_optional_package_is_looked_at():
-    assert _deps._INSTALL.keys() <= MODULES
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(icmh_plugins.__file__).parent.rglob("*.py"))
+    required = set(re.findall(r'\brequire\(f?"([a-z_0-9]+)', sources))
+    assert {"timm", "detectron2", "compressai"} <= required
+    assert required <= MODULES
 
 
 def test_the_table_is_whole():

@@ -108,7 +108,10 @@ def test_the_answer_in_words():
     same, close = Decoding("a", "AVX2", 1, "same pixels"), Decoding("b", "AVX2", 1, "same symbols", difference=3e-7)
     broken = Decoding("c", "DEFAULT", 1, "breaks", detail="StreamError: x")
     assert Travel("x", 1, (same,)).summary() == "Streams of x decode to the same pixels under every setting tried."
-    assert "same symbols under every setting tried; pixels differ by 3e-07" in Travel("x", 1, (same, close)).summary()
+    assert (
+        "same symbols under every setting tried; pixels, in [0, 1], differ by about 3e-07"
+        in Travel("x", 1, (same, close)).summary()
+    )
     assert Travel("x", 1, (same, broken, close)).summary().endswith("They break under: c.")
     assert "makes no streams here: why" in Travel("x", error="why").summary()
 

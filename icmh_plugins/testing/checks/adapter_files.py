@@ -81,6 +81,10 @@ def copies_are_independent(case: AdapterCase) -> None:
 
 def survives_pickle(case: AdapterCase) -> None:
     """Pickled, as worker processes need it, it does the same."""
+    try:
+        pickle.dumps(case.codec())
+    except Exception as error:
+        raise NotApplicableError(f"the codec itself cannot be pickled: {in_words(error)}") from error
     model = case.attached()
     try:
         twin = pickle.loads(pickle.dumps(model))

@@ -82,7 +82,9 @@ class PackageCase:
     def modules(self) -> set[str]:
         """Its own top-level modules, as entry points and targets name them."""
         points = [p.value for p in self.installed.entry_points if p.group == PROJECT]
-        return {text.partition(":")[0].partition(".")[0] for text in (*points, *(e.spec.target for e in self.entries))}
+        targets = [entry.spec.target for entry in self.entries]
+        named = {text.partition(":")[0].partition(".")[0] for text in (*points, *targets)}
+        return named if self.name == HOST else named - {PROJECT}
 
     def imports(self) -> dict[str, str]:
         """Top-level names that its files import, with the first file that does."""

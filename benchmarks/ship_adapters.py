@@ -21,6 +21,7 @@ DATA = (
     "train; some of these images are for research use only, and none is contained here"
 )
 MEASURED = ("bpp", "bpp-with-header", "psnr-rgb", "mobilenetv2/top1", "efficientnet/top1", "mobilenetv1/top1")
+MEASURED_ON = "real streams of 650 ImageNet validation images, 224x224 crops"
 
 SHIPPED = {"sfma": "sfma-classification", "sfma-faithful": "sfma-faithful"}
 """Names of the shipped adapters by method, without the rate."""
@@ -34,10 +35,13 @@ def ship(folder: Path, method: str, quality: int) -> None:
     facts = require_host(codec).record(name).metadata
     facts["options"]["checkpoint"] = Path(facts["options"]["checkpoint"]).name
     facts["data"] = DATA
+    results = None
     if (folder / f"{method}.json").is_file():
         point = RateCurve.load(folder / f"{method}.json").points[quality - 1]
-        facts["metrics"] = {key: round(point.values[key], 4) for key in MEASURED}
-        facts["measured on"] = "real streams of 650 ImageNet validation images, 224x224 crops"
+        results = {key: round(point.values[key], 4) for key in MEASURED}
+    icmh.annotate(
+        codec, name, results=results, measured_on=MEASURED_ON, license="apache-2.0", codec=CODECS[quality - 1]
+    )
     icmh.save_adapter(codec, TARGET / name, name)
 
 

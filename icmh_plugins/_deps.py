@@ -6,11 +6,7 @@ An optional package is imported only inside the file named after it, and only th
 from __future__ import annotations
 
 import importlib
-import subprocess
-import sys
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
 
 from icmh_plugins.errors import MissingDependencyError
 
@@ -37,21 +33,6 @@ _INSTALL = {
 }
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What importing a package in a fresh process gave.
-
-    Attributes:
-        state: "ok", "absent" or "broken" (installed, but its import fails).
-        version: The distribution's version, if it reports one.
-        error: The last line of the failing import.
-    """
-
-    state: Literal["ok", "absent", "broken"]
-    version: str = ""
-    error: str = ""
-
-
 def install_command(package: str) -> str:
     """The shell command that installs `package` here."""
     return _INSTALL.get(package, f"pip install {package}")
@@ -76,14 +57,3 @@ def require(package: str, feature: str) -> ModuleType:
         raise MissingDependencyError(
             f"{feature} needs {root}, which {state}. Remedy: {install_command(root)}"
         ) from error
-
-
-def probe(package: str, timeout: float = 120.0) -> Probe:
-    """Import `package` in a fresh process and report what happened, without risk for this one."""
-    code = f"import {package} as p; print(getattr(p, '__version__', ''))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout)
-    if done.returncode == 0:
-        return Probe("ok", version=done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "")
-    last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}"
-    absent = f"No module named '{package.partition('.')[0]}'" in last
-    return Probe("absent" if absent else "broken", error=last)

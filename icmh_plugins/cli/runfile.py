@@ -25,7 +25,10 @@ class CodecSection(FrozenConfig):
 
 
 class AdapterSection(FrozenConfig):
-    """What to train: a new adapter (`name`, as `attach_adapter` takes it), or a saved one (`load`, its folder)."""
+    """What to train: a new adapter (`name`, as `attach_adapter` takes it), or a saved one (`load`).
+
+    A saved one is a folder, or ``hf://user/name`` on the Hugging Face hub.
+    """
 
     name: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -183,7 +186,9 @@ def _check_paths(run: RunFile) -> None:
     for key, section in (("data", run.data), ("validation", run.validation)):
         if section:
             section.check(key)
-    paths = {"codec.checkpoint": run.codec.checkpoint, "adapter.load": run.adapter.load if run.adapter else None}
+    load = run.adapter.load if run.adapter else None
+    on_hub = load is not None and load.startswith("hf:")
+    paths = {"codec.checkpoint": run.codec.checkpoint, "adapter.load": None if on_hub else load}
     for key, path in paths.items():
         if path is not None and not Path(path).exists():
             raise DataError(f"{key}: {path} does not exist. Remedy: paths are relative to the current folder")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from icmh_plugins import hookimpl
-from icmh_plugins.registry.specs import TaskSpec
+from icmh_plugins import PluginInfo, TaskSpec, hookimpl
+
+
+@hookimpl
+def plugin_info() -> PluginInfo:
+    """Describe the plug-in."""
+    return PluginInfo("A frozen YOLOv8n-seg graph as task network", hook_api=1)
 
 
 @hookimpl

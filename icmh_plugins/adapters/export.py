@@ -24,6 +24,7 @@ from icmh_plugins.errors import ConfigError
 
 MANIFEST: Final = "export.json"
 
+_TILED: Final = 1024  # pixels; adapters of the picture have tiles of 512 by default
 _SIDES: Final = ("encoder", "decoder")
 
 
@@ -119,9 +120,10 @@ def _smallest(root: nn.Module, encoder: str) -> int:
 
 
 def _pictures(root: nn.Module, size: tuple[int, int] | None, multiple: int, minimum: int) -> list[Tensor]:
-    """Seeded pictures: of the size asked, else of two sizes, the second with the smallest height."""
-    least = minimum // multiple
-    sizes = [(multiple * (least + 1), multiple * (least + 2)), (multiple * least, multiple * (least + 1))]
+    """Seeded pictures: of the size asked, else of several, the smallest and one worked on in tiles among them."""
+    least, tiled = minimum // multiple, -(-_TILED // multiple)
+    units = [(least + 1, least + 2), (least, least), (least, max(tiled, least + 3))]
+    sizes = [(multiple * height, multiple * width) for height, width in units]
     if size is not None:
         if any(side < minimum or side % multiple for side in size) or len(size) != 2:
             raise ConfigError(

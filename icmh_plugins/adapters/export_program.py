@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from icmh_plugins.adapters.tiling import untiled
+
 LARGEST: Final = 2**14
 """Height and width up to which a program without a fixed size takes pictures, pixels."""
 
@@ -27,7 +29,7 @@ def make_program(module: nn.Module, x: Tensor, unit: int, units: tuple[int, int]
     if units is not None:
         height, width = (Dim(axis, min=units[0], max=units[1]) for axis in ("height", "width"))
         shapes = ({2: unit * height, 3: unit * width} if unit > 1 else {2: height, 3: width},)
-    with torch.no_grad():
+    with torch.no_grad(), untiled():
         program = torch.export.export(module, (x,), dynamic_shapes=shapes, strict=False)
         return program.run_decompositions({})  # else autocast regions remain, which cannot always be saved
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+_UNTILED: list[None] = []  # one entry for each `untiled` in force
+
+
+@contextmanager
+def untiled() -> Iterator[None]:
+    """Within the context nothing is tiled: a program for pictures of any size cannot loop over their tiles."""
+    _UNTILED.append(None)
+    try:
+        yield
+    finally:
+        _UNTILED.pop()
 
 
 def tiled(fn: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int) -> Tensor:
@@ -21,7 +34,7 @@ def tiled(fn: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int) -> Te
         halo: Pixels that a tile sees beyond its border.
     """
     height, width = x.shape[-2:]
-    if not tile or max(height, width) <= tile:
+    if not tile or _UNTILED or max(height, width) <= tile:
         return fn(x)
     rows = []
     for top in range(0, height, tile):

@@ -114,6 +114,27 @@ def test_the_picture_s_adapters_are_in_the_decoder(relu_codec, train, tmp_path):
     assert_near(through(*loaded(tmp_path), image), through(relu_codec.g_a, relu_codec.g_s, image))
 
 
+def test_adapters_that_work_in_tiles_take_any_size(relu_codec, train, tmp_path):
+    train(attach_adapter(relu_codec, "dynamic", width=4, tile=64))
+    export(relu_codec, tmp_path)
+    image = picture(32, 160)
+    assert_near(through(*loaded(tmp_path), image), through(relu_codec.g_a, relu_codec.g_s, image))
+
+
+class Short(nn.Module):
+    """Something that treats wide pictures otherwise."""
+
+    def forward(self, x):
+        return x if x.shape[-1] <= 900 else 2 * x
+
+
+def test_a_program_that_large_pictures_break_is_not_kept(relu_codec, tmp_path):
+    relu_codec.g_s.append(Short())
+    with pytest.raises(CodecError, match=r"decoder.* cannot be made for pictures of any size"):
+        export(relu_codec, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_exporting_leaves_the_codec_alone_and_works_in_training_mode(relu_codec, train, snapshot, tmp_path):
     train(attach_adapter(relu_codec, "scale")).train()
     before = snapshot(relu_codec)

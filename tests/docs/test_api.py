@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import icmh_plugins as icmh
+from icmh_plugins import testing
 from icmh_plugins.registry import hookspecs, specs
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -37,6 +38,7 @@ def test_the_contracts_of_plugins_are_documented():
     assert {f"icmh_plugins.registry.hookspecs.{hook}" for hook in HOOKS} <= set(DOCUMENTED)
     kinds = {name for name, each in vars(specs).items() if isinstance(each, type) and each.__module__ == specs.__name__}
     assert {f"icmh_plugins.{name}" for name in kinds - {"Spec"}} <= set(DOCUMENTED)
+    assert {f"icmh_plugins.testing.{name}" for name in testing.__all__} <= set(DOCUMENTED)
 
 
 def test_hookimpl_is_named():

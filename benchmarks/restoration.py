@@ -11,6 +11,7 @@ and is trained at q3 first, then at q2, q1 and q4, each from the rate before it.
     base+net      the same stream, decoded and then restored by a fixed network (FFDNet, PReNet, IAT)
     net+base      restored by that network first, then coded
     multi         one adapter for all degradations, with the condition from CLIP, on the frozen codec
+    hint          the same, with the condition computed before coding and sent as a byte of the stream
     no-clip       the same head without a condition, everything else equal
     single-WORD   an adapter for one degradation, with a third of the steps: three of them cost what one "multi" costs
     joint         "multi", and then codec and adapter trained together
@@ -53,11 +54,15 @@ WORDS = ("noisy", "rainy", "low-light")
 HEAD = {"width": 16, "levels": 2, "blocks": 1, "condition_dim": 64}
 METHODS: dict[str, tuple[tuple[str, ...], str]] = {
     "multi": (WORDS, "x_hat"),
+    "hint": (WORDS, "hint"),
     "no-clip": (WORDS, "none"),
     **{f"single-{word}": ((word,), "x_hat") for word in WORDS},
     "joint": (WORDS, "x_hat"),
 }
 """Degradations and source of the condition by method."""
+
+OWN_STREAMS = ("hint", "joint")
+"""Methods whose streams are not those of the codec alone."""
 
 SCHEDULE = ((3, None, 450), (2, 3, 150), (1, 2, 150), (4, 3, 150))
 """Rate, the rate it starts from, and steps, in order. "single-WORD" has a third of the steps."""
@@ -115,7 +120,8 @@ def measure(word: str, out: Path, every: int, niqe: bool) -> None:
     pictures, log = _pictures(word, out, every), out / "records" / f"{word}-{every}"
     log.mkdir(parents=True, exist_ok=True)
     plain = icmh.create_task("restoration", metrics=metrics)
-    frozen = [m for m in METHODS if m != "joint" and word in (CLEAN, *METHODS[m][0]) and _trained(out, m)]
+    trained = [m for m in METHODS if word in (CLEAN, *METHODS[m][0]) and _trained(out, m)]
+    frozen = [method for method in trained if method not in OWN_STREAMS]
     runs: dict[str, list[RateCurve]] = {}
     for quality in (1, 2, 3, 4):
         shared = {"label": f"q{quality}"}
@@ -132,10 +138,10 @@ def measure(word: str, out: Path, every: int, niqe: bool) -> None:
         for name, (task, source) in _with_networks(word, out, every, metrics).items():
             result = icmh.evaluate(codec, task, source, resume=log / f"{name}-q{quality}.jsonl", **shared)
             runs.setdefault(name, []).append(result.curve)
-        if _trained(out, "joint"):
-            codec = _joint_codec(out, quality)
-            result = icmh.evaluate(codec, plain, pictures, resume=log / f"joint-q{quality}.jsonl", **shared)
-            runs.setdefault("joint", []).append(result.curve)
+        for method in (each for each in trained if each in OWN_STREAMS):
+            codec = _with_own_streams(out, method, quality)
+            result = icmh.evaluate(codec, plain, pictures, resume=log / f"{method}-q{quality}.jsonl", **shared)
+            runs.setdefault(method, []).append(result.curve)
     folder, degraded = out / "curves" / word, {"degraded": _scores_uncoded(plain, pictures)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, curves in runs.items():
@@ -190,10 +196,11 @@ def _trained(out: Path, method: str) -> bool:
     return all((_folder(out, method, quality) / method / "adapter_config.json").is_file() for quality in (1, 2, 3, 4))
 
 
-def _joint_codec(out: Path, quality: int) -> nn.Module:
-    folder = _folder(out, "joint", quality)
-    codec = icmh.load_codec("mbt2018-mean", checkpoint=folder / "codec.safetensors")
-    icmh.load_adapter(codec, folder / "joint")
+def _with_own_streams(out: Path, method: str, quality: int) -> nn.Module:
+    folder, codec = _folder(out, method, quality), icmh.load_codec(CODECS[quality - 1])
+    if method == "joint":
+        codec = icmh.load_codec("mbt2018-mean", checkpoint=folder / "codec.safetensors")
+    icmh.load_adapter(codec, folder / method)
     return codec
 
 
@@ -222,10 +229,10 @@ def _curves(folder: Path) -> list[RateCurve]:
 
 
 def _compared(curves: Sequence[RateCurve]) -> list[Comparison]:
-    """PSNR of every method against the codec alone and with a fixed network; of "multi" against its two ablations."""
+    """PSNR of every method against the codec alone and with a fixed network; of "multi" and its variants."""
     named = {curve.name: curve for curve in curves}
     pairs = [(anchor, test) for anchor in ("base", "base+net") for test in named if test != anchor]
-    pairs += [("no-clip", "multi"), ("single", "multi"), ("multi", "joint")]
+    pairs += [("no-clip", "multi"), ("single", "multi"), ("multi", "joint"), ("multi", "hint")]
     return [compare(named[a], named[t], "psnr") for a, t in pairs if a in named and t in named]
 
 

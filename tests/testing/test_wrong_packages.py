@@ -58,7 +58,7 @@ def register_adapters():
 WRONG = {
     "package-loads": (changed("plugin", SPEC, "None"), {"package-targets", "package-hook-api"}),
     "package-import-time": ({**RIGHT, "plugin": BUSY + PLUGIN}, set()),
-    "package-no-torch": ({**RIGHT, "plugin": "import tensorflow\n" + PLUGIN}, set()),
+    "package-no-torch": ({**RIGHT, "plugin": "import jax\n" + PLUGIN}, set()),
     "package-silent": ({**RIGHT, "plugin": "print('hello')\n" + PLUGIN}, set()),
     "package-targets": (changed("plugin", "icmh_kit.profile:profile", "icmh_kit.profile:profil"), set()),
     "package-hook-api": (changed("plugin", "    return PluginInfo", "    return PluginInfo()\n    PluginInfo"), set()),
@@ -82,7 +82,7 @@ def trial(tmp_path, monkeypatch):
         name = next(line.split(": ")[1] for line in package["metadata"].splitlines() if line.startswith("Name"))
         folder, info = tmp_path / "icmh_kit", tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
         for path, text in (
-            (tmp_path / "tensorflow.py", ""),
+            (tmp_path / "jax.py", ""),
             (folder / "__init__.py", ""),
             (folder / "plugin.py", package["plugin"]),
             (folder / "profile.py", package["profile"]),
@@ -103,7 +103,8 @@ def trial(tmp_path, monkeypatch):
 
 
 def forget() -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "icmh_kit"]:
+    """Other tests of this process must not find these modules."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("icmh_kit", "jax")]:
         del sys.modules[name]
 
 

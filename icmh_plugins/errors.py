@@ -82,6 +82,11 @@ class BDRefusedError(CurveError):
         self.reason = reason
 
 
+def in_words(error: BaseException) -> str:
+    """An exception as one line: its class and its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+
+
 def suggest(word: str, options: Iterable[str]) -> str:
     """Return `` Did you mean 'x'? Known: ...`` for an unknown `word` (empty when there are no options)."""
     known = sorted(set(options))

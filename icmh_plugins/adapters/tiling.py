@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
-_UNTILED: list[None] = []  # one entry for each `untiled` in force
+_UNTILED: ContextVar[bool] = ContextVar("icmh_untiled", default=False)
 
 
 @contextmanager
 def untiled() -> Iterator[None]:
     """Within the context nothing is tiled: a program for pictures of any size cannot loop over their tiles."""
-    _UNTILED.append(None)
+    token = _UNTILED.set(True)
     try:
         yield
     finally:
-        _UNTILED.pop()
+        _UNTILED.reset(token)
 
 
 def tiled(fn: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int) -> Tensor:
@@ -34,7 +35,7 @@ def tiled(fn: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int) -> Te
         halo: Pixels that a tile sees beyond its border.
     """
     height, width = x.shape[-2:]
-    if not tile or _UNTILED or max(height, width) <= tile:
+    if not tile or _UNTILED.get() or max(height, width) <= tile:
         return fn(x)
     rows = []
     for top in range(0, height, tile):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from icmh_plugins.doctor.packages import PACKAGES
+from icmh_plugins.errors import in_words
 
 Facts = Mapping[str, Any]
 """What a check tells beside success: "remark", and facts of the machine."""
@@ -32,7 +33,7 @@ def tried(module: str) -> dict[str, Any]:
             importlib.import_module(part)
     except BaseException as error:  # packages raise anything while they are imported
         missing = error.name if isinstance(error, ModuleNotFoundError) and "." not in (error.name or ".") else ""
-        return {"missing": missing, "error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
+        return {"missing": missing, "error": in_words(error)[:500]}
     return {"version": str(getattr(sys.modules.get(module), "__version__", "")), **facts}
 
 

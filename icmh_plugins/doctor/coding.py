@@ -20,6 +20,7 @@ from icmh_plugins.bitstream.plan import plan_of
 from icmh_plugins.bitstream.runtime import coding_mode
 from icmh_plugins.codecs.entropy import entropy_modules
 from icmh_plugins.codecs.loading import load_codec
+from icmh_plugins.errors import in_words
 
 DECODED = "decoded.safetensors"
 
@@ -63,7 +64,7 @@ def _compared(model: nn.Module, data: bytes, symbols: Tensor, pixels: Tensor) ->
     try:
         decoded = _decoded(model, data)
     except Exception as error:  # whatever a codec of somebody raises, it does not decode
-        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
+        return {"error": in_words(error)[:500]}
     difference = float((decoded["pixels"] - pixels).abs().max())
     return {"symbols": torch.equal(decoded["symbols"], symbols), "difference": difference}
 

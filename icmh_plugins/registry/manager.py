@@ -15,7 +15,7 @@ from typing import Any, Final
 import pluggy
 
 from icmh_plugins._version import __version__
-from icmh_plugins.errors import PluginError
+from icmh_plugins.errors import PluginError, in_words
 from icmh_plugins.registry import hookspecs
 from icmh_plugins.registry.checks import check_hook_api, check_hooks
 from icmh_plugins.registry.discovery import BLOCK_VARIABLE, Source, builtin_source, installed_sources, is_blocked
@@ -146,8 +146,7 @@ class Registry:
 
 def one_line(error: BaseException) -> str:
     """What an error says, without line breaks; with its class unless it is one of ours."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": ")
+    return " ".join(str(error).split()) if isinstance(error, PluginError) else in_words(error)
 
 
 def _import(source: Source) -> Any:

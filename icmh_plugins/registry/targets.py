@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from icmh_plugins._deps import install_command
-from icmh_plugins.errors import IcmhError, MissingDependencyError, PluginError, suggest
+from icmh_plugins.errors import IcmhError, MissingDependencyError, PluginError, in_words, suggest
 from icmh_plugins.registry.records import Entry
 
 
@@ -40,7 +40,7 @@ def _import_module(entry: Entry, module: str) -> Any:
             f"Remedy: {_installation(entry, missing)}"
         ) from error
     except (Exception, SystemExit) as error:
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        cause = in_words(error)
         raise PluginError(f"{_broken(entry)}: {cause}. {_remedy(entry)}") from error
 
 

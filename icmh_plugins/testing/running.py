@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from icmh_plugins.errors import ConfigError, suggest
-from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError, in_words
+from icmh_plugins.errors import ConfigError, in_words, suggest
+from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError
 
 if TYPE_CHECKING:
     from icmh_plugins.testing.conformance import Conformance

@@ -4,11 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from icmh_plugins.adapters.activate import set_adapter
 from icmh_plugins.adapters.attach import attach_adapter
 from icmh_plugins.adapters.channel_gate import ChannelGate
 from icmh_plugins.adapters.describe import describe
-from icmh_plugins.adapters.store import load_adapter, save_adapter
 from icmh_plugins.codecs.sites import Site
 from icmh_plugins.errors import ConfigError
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
@@ -71,23 +69,3 @@ def test_under_autocast_the_format_is_kept():
     with torch.autocast("cpu", torch.bfloat16):
         assert excited()(x).dtype == torch.float32
         assert excited()(x.bfloat16()).dtype == torch.bfloat16
-
-
-@pytest.mark.parametrize("name", ["tuple", "token", "slice", "mbt2018-mean", "cheng2020-anchor-checkerboard"])
-def test_attached_trained_saved_and_switched_off(name, image, code, train, tmp_path):
-    model, other = CODECS[name](), CODECS[name]()
-    strings, pixels = code(model, image)
-    attach_adapter(model, "channel-gate", reduction=4)
-    assert code(model, image)[0] == strings
-    train(model, amount=0.5)
-    adapted, changed = code(model, image)
-    assert adapted != strings
-    save_adapter(model, tmp_path / "gate")
-    load_adapter(other, tmp_path / "gate")
-    ours, decoded = code(other, image)
-    assert ours == adapted
-    assert torch.equal(decoded, changed)
-    set_adapter(model, None)
-    ours, decoded = code(model, image)
-    assert ours == strings
-    assert torch.equal(decoded, pixels)

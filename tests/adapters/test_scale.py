@@ -3,11 +3,9 @@
 import pytest
 import torch
 
-from icmh_plugins.adapters.activate import set_adapter
 from icmh_plugins.adapters.attach import attach_adapter
 from icmh_plugins.adapters.describe import describe
 from icmh_plugins.adapters.scale import Scale
-from icmh_plugins.adapters.store import load_adapter, save_adapter
 from icmh_plugins.codecs.sites import Site
 from icmh_plugins.errors import ConfigError
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
@@ -44,26 +42,6 @@ def test_the_equation():
         module.gamma.copy_(torch.tensor([2.0, -1.0]).view(2, 1, 1))
         module.beta.copy_(torch.tensor([0.5, 3.0]).view(2, 1, 1))
     assert torch.equal(module(x), torch.stack([2 * x[:, 0] + 0.5, -x[:, 1] + 3], 1))
-
-
-@pytest.mark.parametrize("name", ["tuple", "token", "slice", "mbt2018-mean", "cheng2020-anchor-checkerboard"])
-def test_attached_trained_saved_and_switched_off(name, image, code, train, tmp_path):
-    model, other = CODECS[name](), CODECS[name]()
-    strings, pixels = code(model, image)
-    attach_adapter(model, "scale")
-    assert code(model, image)[0] == strings
-    train(model, amount=0.2)
-    adapted, changed = code(model, image)
-    assert adapted != strings
-    save_adapter(model, tmp_path / "scale")
-    load_adapter(other, tmp_path / "scale")
-    ours, decoded = code(other, image)
-    assert ours == adapted
-    assert torch.equal(decoded, changed)
-    set_adapter(model, None)
-    ours, decoded = code(model, image)
-    assert ours == strings
-    assert torch.equal(decoded, pixels)
 
 
 @pytest.mark.parametrize("name", ["tuple", "token", "mbt2018-mean"])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-
-import pytest
 
 from icmh_plugins.cli.templates import render
 
@@ -39,11 +36,6 @@ def test_it_is_what_icmh_new_writes():
     assert files == render("adapter", "gate"), "write it anew: icmh new adapter gate --folder examples/icmh-gate"
 
 
-@pytest.fixture(scope="module")
-def ask(install_distributions, python_with):
-    return python_with(install_distributions(PACKAGE))
-
-
 def test_it_is_attached_trained_saved_loaded_and_codes(ask, tmp_path):
     done = ask("-c", RUN, str(tmp_path / "gate"))
     assert done.returncode == 0, done.stderr
@@ -55,8 +47,6 @@ def test_listing_it_imports_nothing_heavy(ask):
     assert ask("-c", code).stdout.strip() == "['ok', 'ok'] False"
 
 
-def test_its_readme_runs(ask):
-    code = re.findall(r"^```python\n(.*?)^```$", (PACKAGE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    done = ask("-c", "\n".join(code))
-    assert code
+def test_its_readme_runs(ask, readme_code):
+    done = ask("-c", readme_code)
     assert done.returncode == 0, done.stderr

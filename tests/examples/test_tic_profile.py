@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "icmh-tic-profile"
 RUN = """
@@ -42,11 +39,6 @@ assert [row.site for row in plan.rows if row.adapter] == sites
 """
 
 
-@pytest.fixture(scope="module")
-def ask(install_distributions, python_with):
-    return python_with(install_distributions(PACKAGE))
-
-
 def test_it_applies_unasked_and_by_name(ask, tmp_path):
     done = ask("-c", RUN, str(tmp_path / "tic"))
     assert done.returncode == 0, done.stderr
@@ -57,8 +49,6 @@ def test_its_own_tests_pass(ask):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_its_readme_runs(ask):
-    code = re.findall(r"^```python\n(.*?)^```$", (PACKAGE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    done = ask("-c", "\n".join(code))
-    assert code
+def test_its_readme_runs(ask, readme_code):
+    done = ask("-c", readme_code)
     assert done.returncode == 0, done.stderr

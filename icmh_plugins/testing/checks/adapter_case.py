@@ -19,10 +19,10 @@ from icmh_plugins.adapters.building import build
 from icmh_plugins.adapters.placement import choose_sites
 from icmh_plugins.codecs.profiles import profile_of
 from icmh_plugins.codecs.sites import CodecProfile, Site
-from icmh_plugins.errors import AdapterError, ConfigError, suggest
+from icmh_plugins.errors import AdapterError, ConfigError, in_words, suggest
 from icmh_plugins.registry.catalog import resolve
 from icmh_plugins.testing.checks.adapter_parts import Part
-from icmh_plugins.testing.checks.check import NotBuiltError, in_words
+from icmh_plugins.testing.checks.check import NotBuiltError
 from icmh_plugins.testing.checks.session import offered
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS
 

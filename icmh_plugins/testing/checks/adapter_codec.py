@@ -10,9 +10,9 @@ from torch import nn
 from icmh_plugins.adapters.activate import disable_adapters
 from icmh_plugins.adapters.attach import detach_adapter
 from icmh_plugins.bitstream.coding import decode, encode
-from icmh_plugins.errors import AdapterError
+from icmh_plugins.errors import AdapterError, in_words
 from icmh_plugins.testing.checks.adapter_case import NAME, AdapterCase, move, picture
-from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError, demand
 from icmh_plugins.testing.checks.coding import code, decoded, reconstruction
 
 _STATE = "Remedy: change nothing but the tensor in forward; no global state, no hooks on the codec"

@@ -7,10 +7,11 @@ from typing import Final, get_args
 from icmh_plugins.adapters.base import AdapterConfig
 from icmh_plugins.codecs.selection import select_sites
 from icmh_plugins.codecs.sites import Side
+from icmh_plugins.errors import in_words
 from icmh_plugins.registry.catalog import find
 from icmh_plugins.testing.checks import configs
 from icmh_plugins.testing.checks.adapter_case import AdapterCase
-from icmh_plugins.testing.checks.check import Check, NotApplicableError, NotBuiltError, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.check import Check, NotApplicableError, NotBuiltError, UnmetError, demand
 from icmh_plugins.testing.checks.coding import reconstruction
 from icmh_plugins.testing.checks.missing import tells_what_to_install
 

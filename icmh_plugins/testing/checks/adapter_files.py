@@ -18,8 +18,9 @@ from icmh_plugins.adapters.file import CONFIG, read_folder
 from icmh_plugins.adapters.host import adapter_modules
 from icmh_plugins.adapters.store import adapter_digest, load_adapter, save_adapter
 from icmh_plugins.bitstream.coding import decode, encode
+from icmh_plugins.errors import in_words
 from icmh_plugins.testing.checks.adapter_case import NAME, AdapterCase, move, picture
-from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError, demand
 from icmh_plugins.testing.checks.coding import reconstruction
 from icmh_plugins.testing.checks.fresh import fresh_process
 from icmh_plugins.testing.checks.session import origin_of

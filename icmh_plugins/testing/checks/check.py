@@ -40,8 +40,3 @@ def demand(holds: bool, message: str) -> None:
     """Raise `UnmetError` with `message` unless `holds`."""
     if not holds:
         raise UnmetError(message)
-
-
-def in_words(error: BaseException) -> str:
-    """An exception as one line: its class and its message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")

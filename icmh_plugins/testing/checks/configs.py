@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from icmh_plugins.errors import ConfigError
-from icmh_plugins.testing.checks.check import NotApplicableError, UnmetError, demand, in_words
+from icmh_plugins.errors import ConfigError, in_words
+from icmh_plugins.testing.checks.check import NotApplicableError, UnmetError, demand
 
 Make = Callable[[dict[str, Any]], BaseModel]
 """Builds a config from options."""

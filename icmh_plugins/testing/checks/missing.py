@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from importlib.metadata import packages_distributions
 from typing import Any
 
-from icmh_plugins.errors import MissingDependencyError
+from icmh_plugins.errors import MissingDependencyError, in_words
 from icmh_plugins.registry.discovery import normalise
 from icmh_plugins.registry.records import Entry
-from icmh_plugins.testing.checks.check import NotApplicableError, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.check import NotApplicableError, UnmetError, demand
 
 _OURS = "icmh_plugins"
 

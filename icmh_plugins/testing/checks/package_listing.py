@@ -8,11 +8,12 @@ import typer
 
 from icmh_plugins.adapters.base import Adapter
 from icmh_plugins.codecs.sites import CodecProfile
+from icmh_plugins.errors import in_words
 from icmh_plugins.registry.manager import SLOW_MILLISECONDS
 from icmh_plugins.registry.records import Entry
 from icmh_plugins.registry.targets import import_target
 from icmh_plugins.tasks.base import Task
-from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.check import Check, NotApplicableError, UnmetError, demand
 from icmh_plugins.testing.checks.package_case import HOST, PackageCase
 
 _WANTED: Final = {

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from icmh_plugins.codecs.modes import evaluating
 from icmh_plugins.codecs.padding import min_size
 from icmh_plugins.codecs.sites import CodecProfile
+from icmh_plugins.errors import in_words
 from icmh_plugins.registry.catalog import resolve
-from icmh_plugins.testing.checks.check import NotApplicableError, NotBuiltError, in_words
+from icmh_plugins.testing.checks.check import NotApplicableError, NotBuiltError
 from icmh_plugins.testing.checks.profile_measuring import Measured, Phase, Seen, has_module, watching
 
 

@@ -11,8 +11,8 @@ from torch import nn
 from icmh_plugins.codecs.choosing import CONTAINERS
 from icmh_plugins.codecs.entropy import entropy_modules
 from icmh_plugins.codecs.sites import Site
-from icmh_plugins.errors import suggest
-from icmh_plugins.testing.checks.check import Check, NotApplicableError, NotBuiltError, UnmetError, demand, in_words
+from icmh_plugins.errors import in_words, suggest
+from icmh_plugins.testing.checks.check import Check, NotApplicableError, NotBuiltError, UnmetError, demand
 from icmh_plugins.testing.checks.profile_case import ProfileCase
 from icmh_plugins.testing.checks.profile_measuring import Measured, Phase, has_module
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from icmh_plugins.adapters.tensors import read_tensor
 from icmh_plugins.codecs.sites import Site
-from icmh_plugins.testing.checks.check import in_words
+from icmh_plugins.errors import in_words
 
 Phase = Literal["forward", "compress", "decompress"]
 

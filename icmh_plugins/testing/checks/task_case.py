@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icmh_plugins.errors import in_words
 from icmh_plugins.registry.catalog import resolve
 from icmh_plugins.tasks.base import Task
-from icmh_plugins.testing.checks.check import NotBuiltError, in_words
+from icmh_plugins.testing.checks.check import NotBuiltError
 
 
 class TaskCase:

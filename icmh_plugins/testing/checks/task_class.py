@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from icmh_plugins._config import validate_config
+from icmh_plugins.errors import in_words
 from icmh_plugins.registry.catalog import find
 from icmh_plugins.tasks.base import TaskConfig
 from icmh_plugins.testing.checks import configs
-from icmh_plugins.testing.checks.check import Check, NotBuiltError, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.check import Check, NotBuiltError, UnmetError, demand
 from icmh_plugins.testing.checks.missing import tells_what_to_install
 from icmh_plugins.testing.checks.task_case import TaskCase
 

@@ -7,9 +7,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from icmh_plugins.errors import DataError
+from icmh_plugins.errors import DataError, in_words
 from icmh_plugins.tasks.base import TaskLoss
-from icmh_plugins.testing.checks.check import Check, UnmetError, demand, in_words
+from icmh_plugins.testing.checks.check import Check, UnmetError, demand
 from icmh_plugins.testing.checks.pictures import resized
 from icmh_plugins.testing.checks.task_case import TaskCase
 from icmh_plugins.testing.checks.trees import equal_trees, tensors_in

@@ -18,20 +18,25 @@ from icmh_plugins.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
+    from icmh_plugins.evaluation.result import EvaluationResult
+
 _PICTURED = 3
 _SEED = 1  # of degradations; training starts from 0
 
 
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="Folder of pictures, CSV of files and labels, or 'coco:FOLDER,ANNOTATIONS.json' "
+        "('coco-masks:...' with masks).",
+    ),
+]
+
+
 def evaluate(
     codec: Codec,
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
-            help="Folder of pictures, CSV of files and labels, or 'coco:FOLDER,ANNOTATIONS.json' "
-            "('coco-masks:...' with masks).",
-        ),
-    ],
+    data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", help="Result file (JSON, read by CompressAI's plot too).")],
     checkpoint: Checkpoint = None,
     adapter: Adapters = None,
@@ -88,13 +93,15 @@ def evaluate(
     result.save(output)
     if figures is not None:
         _draw(model, pictures, figures)
+    _show(result, protocol, json)
+
+
+def _show(result: EvaluationResult, protocol: str, json: bool) -> None:
     if json:
         print_json(result.to_json())
         return
-    table(
-        f"{result.curve.name}, {len(result.images)} images, protocol {protocol}", ("measure", "mean"),
-        ((key, result.text(key)) for key in result.values),
-    )  # fmt: skip
+    title = f"{result.curve.name}, {len(result.images)} images, protocol {protocol}"
+    table(title, ("measure", "mean"), ((key, result.text(key)) for key in result.values))
 
 
 def _options(pairs: Sequence[str]) -> dict[str, Any]:

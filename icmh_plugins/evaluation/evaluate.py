@@ -99,17 +99,26 @@ def evaluate(
     settings = {"protocol": protocol, "views": list(views), "images": count, "data": fingerprint(dataset)}
     settings["metrics"] = None if metrics is None else sorted(metrics)
     facts = identity(model, tasks, lower_is_better=scorer.lower_is_better(), **settings)
-    log = RecordLog(resume, facts) if resume else None
+    log = _opened_log(resume, facts, scorer, dataset, by_name=not settings["data"]) if resume else None
     measure = partial(_measure, model, rules, scorer=scorer, views=views, folder=folder)
-    for record in log.records if log else ():
-        scorer.restore(record.evidence)
-    if log and not settings["data"]:
-        log.check_names(dataset[index]["name"] for index in range(len(log.records)))
     with coding_mode(unwrap(model)):
         plan_of(unwrap(model))  # how the codec codes is found out once, and not in the time of the first image
     records = _records(measure, dataset, count, log, progress)
     whole = scorer.whole(draw(count))
     return summarise(model, name or _default_name(model), label, protocol, records, whole, facts)
+
+
+def _opened_log(path: str | Path, facts: Mapping[str, Any], scorer: Scorer, dataset: Any, by_name: bool) -> RecordLog:
+    """The records of an evaluation that goes on; the scorer gets what they found.
+
+    Data without a fingerprint are recognised by the names of their pictures.
+    """
+    log = RecordLog(path, facts)
+    for record in log.records:
+        scorer.restore(record.evidence)
+    if by_name:
+        log.check_names(dataset[index]["name"] for index in range(len(log.records)))
+    return log
 
 
 def _records(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +106,7 @@ def fit(
         stack.enter_context(only_gradients(root, [*job.optimisation.parameters, *job.optimisation.quantiles]))
         where = launch(model, job.optimisation, job.task)
         records, done = _open_records(stack, root, job, where, resume, tensorboard, progress)
-        supply = batches(
-            job.dataset, config.batch_size, config.seed, done, config.steps, where.shard, config.workers, job.join
-        )
+        supply = _supply(job, where, done)
         _prepare(stack, root, config, where)
         started = time.perf_counter()
         Trainer(where, job.optimisation, job.task, job.objective, config).run(supply, records, done)
@@ -116,6 +114,12 @@ def fit(
     conclude(root, job.task, config, job.base, job.folder if where.main else None)
     speed = (config.steps - done) * config.batch_size / max(seconds, 1e-9)
     return FitResult(config.steps, done, records.history.rows, records.validation.rows, seconds, speed, job.folder)
+
+
+def _supply(job: Job, where: Launch, done: int) -> Iterator[dict[str, Any]]:
+    """The batches that are left of a run."""
+    c = job.config
+    return batches(job.dataset, c.batch_size, c.seed, done, c.steps, where.shard, c.workers, job.join)
 
 
 def _open_records(

@@ -5,13 +5,13 @@
     python benchmarks/detection.py measure --out runs/detection [--only sfma ...]
     python benchmarks/detection.py report  --out runs/detection
 
-The task network is YOLOv8n-seg through the plug-in package in `examples/icmh-yolo`; training compares its neck's
-features, without labels, on crops of COCO training and BSDS500 training pictures. SFMA starts from the shipped
-adapter for classification of the same rate; the dynamic network of a rate from that of the rate before it. Reported on
-100 pictures of COCO val2017. Measuring "dynamic" and "both" gives "base" and "sfma" too: they are views of the same
-streams. Measured only: "uncompressed", what the detector scores on the pictures themselves; "cls", that shipped adapter
-as it is; "base-on-imagenet" and "sfma-on-imagenet", what the adapter for detection does for classifiers on the 650
-ImageNet validation pictures. Each stage can be stopped and called again.
+The task network is YOLOv8n-seg through the plug-in package in `examples/icmh-yolo`, without labels, on COCO training
+and BSDS500 training pictures. SFMA is trained on whole pictures, for the neck's features, the class scores and the
+picture, from the shipped adapter for classification of the same rate; the dynamic network on crops, for the features,
+from that of the rate before it. Reported on 100 pictures of COCO val2017. Measuring "dynamic" and "both" gives "base"
+and "sfma" too: they are views of the same streams. Measured only: "uncompressed", what the detector scores on the
+pictures themselves; "cls", that shipped adapter as it is; "base-on-imagenet" and "sfma-on-imagenet", what the adapter
+for detection does for classifiers on the 650 ImageNet validation pictures. Each stage can be stopped and called again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from measuring import (
     CODECS,
@@ -45,16 +45,35 @@ from icmh_plugins.viz.curves import plot_curves
 
 SFMA = {"middle_dim": 32}
 DYNAMIC = {"width": 64, "unshuffle": 2}
-LAMBDAS = {1: 0.8, 2: 1.6, 3: 3.0, 4: 6.0}
-"""Weight of the relative distortion by rate: three times that of `classification.py`, which ends at too few bits."""
 
-STEPS = {"sfma": (600, 600, 600, 600), "dynamic": (300, 150, 150, 150), "both": (150, 150, 150, 150)}
-"""Optimiser steps by method and rate."""
 
-FIT = {
-    "crop": 256, "batch_size": 4, "warmup": 20, "amp": "bf16", "full_precision_tail": 0.1, "checkpoint_every": 100,
-    "log_every": 50,
+class Recipe(NamedTuple):
+    """How a method is trained.
+
+    Attributes:
+        task: Options of the task.
+        lmbda: Weight of its relative distortion by rate; where the bits cannot change, only its scale in clipping.
+        steps: Optimiser steps by rate.
+        fit: More options of `fit`.
+    """
+
+    task: dict[str, Any]
+    lmbda: tuple[float, ...]
+    steps: tuple[int, ...]
+    fit: dict[str, Any]
+
+
+_HEAD = {"mode": "head-only", "lr": 3e-4, "crop": 256, "batch_size": 4}
+RECIPES = {
+    "sfma": Recipe(
+        {"levels": ("p3", "p4", "p5", "scores"), "pixel_weight": 1.0}, (0.6, 1.1, 2.0, 4.0), (400, 400, 400, 400),
+        {"lr": 1e-3, "crop": None, "batch_size": 2},
+    ),
+    "dynamic": Recipe({}, (0.8, 1.6, 3.0, 6.0), (300, 150, 150, 150), _HEAD),
+    "both": Recipe({}, (0.8, 1.6, 3.0, 6.0), (150, 150, 150, 150), _HEAD),
 }  # fmt: skip
+
+FIT = {"warmup": 20, "amp": "bf16", "full_precision_tail": 0.1, "checkpoint_every": 100, "log_every": 50}
 
 VIEWS = {"dynamic": ("human", "base"), "both": ("sfma", "sfma")}
 """By method with a dynamic network: the view of its streams without that network, and the curve that this makes."""
@@ -72,15 +91,15 @@ METRICS = ("box-AP", "mask-AP")
 
 def train(method: str, rates: Sequence[int], out: Path) -> None:
     """Train one method; finished runs are left alone."""
-    pictures, task = training_pictures(), yolo()
+    pictures, recipe = training_pictures(), RECIPES[method]
+    task = yolo(**recipe.task)
     for quality in rates:
         folder = _folder(out, method, quality)
         if _finished(folder).is_file():
             continue
         codec = _prepared(method, quality, out)
-        mode = {} if method == "sfma" else {"mode": "head-only"}
-        steps, lr = STEPS[method][quality - 1], 1.5e-3 if method == "sfma" else 3e-4
-        icmh.fit(codec, task, pictures, lmbda=LAMBDAS[quality], out=folder, steps=steps, lr=lr, **mode, **FIT)
+        lmbda, steps = recipe.lmbda[quality - 1], recipe.steps[quality - 1]
+        icmh.fit(codec, task, pictures, lmbda=lmbda, out=folder, steps=steps, **recipe.fit, **FIT)
 
 
 def training_pictures() -> list[Image.Image]:
@@ -90,9 +109,9 @@ def training_pictures() -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for folder in folders for path in sorted(folder.glob("*.jpg"))]
 
 
-def yolo() -> icmh.Task:
+def yolo(**options: Any) -> icmh.Task:
     """The task, found through its package's entry point."""
-    return icmh.create_task("yolo-segmentation", folder=str(data_folder() / "weights"))
+    return icmh.create_task("yolo-segmentation", folder=str(data_folder() / "weights"), **options)
 
 
 def _folder(out: Path, method: str, quality: int) -> Path:
@@ -220,7 +239,7 @@ def _for_the_other_task(out: Path, results: dict[str, Any]) -> list[Comparison]:
 def main() -> None:
     """Run one stage."""
     parser = stages(__doc__, "runs/detection", threads=1)
-    parser.add_argument("--only", nargs="*", default=list(STEPS), choices=(*STEPS, *ONLY_MEASURED))
+    parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=(*RECIPES, *ONLY_MEASURED))
     parser.add_argument("--rate", nargs="*", type=int, default=[1, 2, 3, 4], help="only these, for several processes")
     parser.add_argument("--every", type=int, default=1, help="measure every n-th picture only")
     args = read_options(parser)

@@ -22,7 +22,7 @@ from icmh_plugins.bitstream.plan import Plan, decodes_itself, plan_of
 from icmh_plugins.bitstream.runtime import coding_mode, device_of
 from icmh_plugins.bitstream.synthesis import decode_views
 from icmh_plugins.bitstream.views import OWN, ViewPlan, adapters_in_use, planned_views
-from icmh_plugins.codecs.padding import crop, pad
+from icmh_plugins.codecs.padding import crop, pad_smoothly
 from icmh_plugins.errors import CodecError, IcmhError, StreamError
 
 MAX_PIXELS = 2**25
@@ -49,7 +49,7 @@ def encode(model: nn.Module, image: Tensor) -> bytes:
     height, width = batch.shape[-2:]
     with coding_mode(root):
         plan = plan_of(root)
-        padded, _ = pad(batch.to(device_of(root)), plan.multiple, plan.minimum)
+        padded, _ = pad_smoothly(batch.to(device_of(root)), plan.multiple, plan.minimum)
         with SymbolGuard(_explain(root)):
             coded = [compress_with_message(root, picture[None], (height, width)) for picture in padded]
         layout, _, shape, sender = coded[0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from icmh_plugins.bitstream.nested import MAX_ITEMS, Nested, count_strings, read_nested, write_nested
 from icmh_plugins.bitstream.varint import ByteReader, ByteWriter
+from icmh_plugins.codecs.sizes import padded_side
 from icmh_plugins.errors import ConfigError, StreamError
 
 MAGIC = b"ICMH"
@@ -90,14 +91,8 @@ class Header:
     @property
     def padded(self) -> tuple[int, int]:
         """Height and width of the padded images."""
-        return padded_side(self.height, self.multiple, self.minimum), padded_side(
-            self.width, self.multiple, self.minimum
-        )
-
-
-def padded_side(side: int, multiple: int, minimum: int) -> int:
-    """The smallest multiple of `multiple` that is at least `side` and `minimum`."""
-    return -(-max(side, minimum) // multiple) * multiple
+        height, width = (padded_side(side, self.multiple, self.minimum) for side in (self.height, self.width))
+        return height, width
 
 
 def write_header(header: Header) -> bytes:

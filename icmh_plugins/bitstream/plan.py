@@ -17,12 +17,12 @@ import torch
 from torch import nn
 
 from icmh_plugins.bitstream.coder import SymbolGuard, is_coder_string, watched, with_margin
-from icmh_plugins.bitstream.header import padded_side
 from icmh_plugins.bitstream.nested import Nested, layout_of, leaves
 from icmh_plugins.bitstream.runtime import device_of
 from icmh_plugins.bitstream.views import activated
 from icmh_plugins.codecs.classical import writes_files
 from icmh_plugins.codecs.padding import min_size, pad_multiple
+from icmh_plugins.codecs.sizes import padded_side
 from icmh_plugins.errors import CodecError
 
 

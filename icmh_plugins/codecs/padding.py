@@ -1,18 +1,24 @@
-"""Image sizes a codec accepts: found by trying, then met by replicating the border."""
+"""Image sizes a codec accepts: found by trying, then met by continuing the border."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from math import comb
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from icmh_plugins.codecs import trial
 from icmh_plugins.codecs.classical import writes_files
+from icmh_plugins.codecs.sizes import padded_side
 from icmh_plugins.codecs.tracing import trace
 from icmh_plugins.errors import CodecError
+
+ORDER: Final = 12
+"""Of the filter that smooths padding. Those above save little more (``benchmarks/padding.py``)."""
 
 _LARGEST = 512
 _ENOUGH = 256  # every codec known runs from this size, so that only the multiple can be what fails
@@ -68,8 +74,48 @@ def pad(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor, tuple[int, 
         The padded images and the original (H, W) for `crop`.
     """
     height, width = x.shape[-2:]
-    down, right = (-(-max(side, minimum) // multiple) * multiple - side for side in (height, width))
+    down, right = (padded_side(side, multiple, minimum) - side for side in (height, width))
     return functional.pad(x, (0, right, 0, down), mode="replicate"), (height, width)
+
+
+def pad_for(model: nn.Module, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """`pad_smoothly` to what the codec accepts.
+
+    Raises:
+        CodecError: As `pad_multiple`.
+    """
+    return pad_smoothly(x, pad_multiple(model), min_size(model))
+
+
+def pad_smoothly(x: Tensor, multiple: int, minimum: int = 1) -> tuple[Tensor, tuple[int, int]]:
+    """As `pad`, but what is repeated gets smoother with every row and column, so that it costs fewer bits (ours).
+
+    For what is coded: the decoder cuts padding off and need not know what was there.
+    """
+    height, width = x.shape[-2:]
+    return extend(x, *(padded_side(side, multiple, minimum) for side in (height, width))), (height, width)
+
+
+def extend(x: Tensor, height: int, width: int, order: int = ORDER) -> Tensor:
+    """Images (B, C, H, W) at `height` and `width`, continued smoothly right and below.
+
+    Args:
+        x: The images.
+        height: Rows wanted.
+        width: Columns wanted.
+        order: Of the binomial filter, even; 0 repeats the last row and column.
+    """
+    kernel = x.new_tensor([comb(order, k) for k in range(order + 1)]) / 2**order
+    return _continued(_continued(x, height, kernel).mT, width, kernel).mT
+
+
+def _continued(x: Tensor, height: int, kernel: Tensor) -> Tensor:
+    """Rows added below, each the one above it under the filter."""
+    margin, rows = len(kernel) // 2, [x]
+    for _ in range(height - x.shape[-2]):
+        around = functional.pad(rows[-1][..., -1:, :], (margin, margin, 0, 0), mode="replicate")
+        rows.append((around.unfold(-1, len(kernel), 1) * kernel).sum(-1))
+    return torch.cat(rows, -2)
 
 
 def crop(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from icmh_plugins.data.sources import collate
 from icmh_plugins.errors import DataError
 from icmh_plugins.tasks.base import Batch
+from icmh_plugins.training.collation import padded_batch
 from icmh_plugins.training.seeding import SeededSamples
-
-Join = Callable[[Sequence[Any]], dict[str, Any]]
 
 
 def batches(
@@ -26,7 +24,6 @@ def batches(
     stop: int,
     shard: tuple[int, int],
     workers: int,
-    join: Join = collate,
 ) -> Iterator[dict[str, Any]]:
     """This process's share of the batches of steps `start` to `stop`.
 
@@ -40,7 +37,6 @@ def batches(
         stop: One past the last step.
         shard: (rank, number of processes).
         workers: Loader processes.
-        join: Makes a batch of samples.
 
     Raises:
         DataError: Fewer images than one batch, or a batch that the processes cannot share equally.
@@ -52,7 +48,7 @@ def batches(
         raise DataError(
             f"a batch of {batch_size} cannot be shared equally by {world} processes. Remedy: a multiple of {world}"
         )
-    return _batches(SeededSamples(dataset, seed), batch_size, seed, start, stop, shard, workers, join)
+    return _batches(SeededSamples(dataset, seed), batch_size, seed, start, stop, shard, workers)
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
@@ -76,7 +72,6 @@ def _batches(
     stop: int,
     shard: tuple[int, int],
     workers: int,
-    join: Join,
 ) -> Iterator[dict[str, Any]]:
     per_epoch, share, step = len(dataset) // batch_size, batch_size // shard[1], start
     while step < stop:
@@ -87,8 +82,9 @@ def _batches(
         offsets = [index * batch_size + shard[0] * share for index in range(first, last)]
         indices = [order[offset : offset + share] for offset in offsets]
         yield from DataLoader(
-            dataset, batch_sampler=indices, num_workers=workers, collate_fn=join, worker_init_fn=_ignore_interrupt
-        )
+            dataset, batch_sampler=indices, num_workers=workers, collate_fn=padded_batch,
+            worker_init_fn=_ignore_interrupt,
+        )  # fmt: skip
         step += last - first
 
 

@@ -40,8 +40,9 @@ class FitConfig(FrozenConfig):
         lr_end: Learning rate at the last step of "cosine".
         warmup: Steps of linear warm-up.
         clip_norm: Gradient norm limit; 0 switches clipping off.
-        crop: Side of the square training crops, pixels (published: 256); a multiple of what the codec needs. None
-            takes whole pictures, padded to one size a batch, for tasks that can judge those (detection).
+        crop: Side of the square training crops, pixels (published: 256). What is no multiple of what the codec needs is
+            padded as a stream is, and the task judges the crop alone.
+            None takes whole pictures, padded to one size a batch, for tasks that can judge those (detection).
         quantization: "ste" (official Adapt-ICMH), "noise" or "model".
         amp: "off", or "bf16": transforms and task network in bfloat16, entropy models and FFTs in float32.
         full_precision_tail: With "bf16", the last fraction of the steps runs in float32, as the codec will be used.

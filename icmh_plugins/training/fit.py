@@ -119,7 +119,7 @@ def fit(
 def _supply(job: Job, where: Launch, done: int) -> Iterator[dict[str, Any]]:
     """The batches that are left of a run."""
     c = job.config
-    return batches(job.dataset, c.batch_size, c.seed, done, c.steps, where.shard, c.workers, job.join)
+    return batches(job.dataset, c.batch_size, c.seed, done, c.steps, where.shard, c.workers)
 
 
 def _open_records(

@@ -13,13 +13,12 @@ from torch.utils.data import Dataset
 
 from icmh_plugins.adapters.host import host_of
 from icmh_plugins.codecs.fingerprint import base_fingerprint
-from icmh_plugins.codecs.padding import min_size, pad_multiple
+from icmh_plugins.codecs.padding import min_size
 from icmh_plugins.data.datasets import Sample
 from icmh_plugins.data.sources import open_data
 from icmh_plugins.data.transforms import RandomCrop
 from icmh_plugins.errors import ConfigError, TrainingError
 from icmh_plugins.tasks.base import Task
-from icmh_plugins.training.collation import Collation
 from icmh_plugins.training.config import FitConfig
 from icmh_plugins.training.loss import Objective
 from icmh_plugins.training.optimisation import Optimisation
@@ -36,7 +35,6 @@ class Job:
         config: Its options.
         task: What judges the pictures.
         dataset: The training data, cropped.
-        join: Makes batches of its samples.
         objective: The loss.
         optimisation: The optimisers over what trains.
         validate: Measures the held-out data; None without any.
@@ -47,7 +45,6 @@ class Job:
     config: FitConfig
     task: Task
     dataset: Dataset[Sample]
-    join: Collation
     objective: Objective
     optimisation: Optimisation
     validate: Validation | None
@@ -75,30 +72,18 @@ def make_job(root: nn.Module, task: Task, data: Any, validation: Any, out: str |
     Raises:
         ConfigError, DataError, AdapterError, TrainingError: As `fit` says.
     """
-    join = Collation(pad_multiple(root), min_size(root))
-    _check_crop(root, task, config.crop, join)
+    if config.crop is None and not task.whole_pictures:
+        raise ConfigError(f"{type(task).__name__} needs pictures of one size. Remedy: crop=256, or another size")
+    min_size(root)  # what the codec accepts is tried out and kept before it is in training mode
     dataset = open_data(data, RandomCrop(config.crop) if config.crop else None, config.seed)
     task.check_data(dataset)
     what = trained(root, config)
     objective = Objective.of(config, what.sides)
     foresee(config, out)
-    validate = None if validation is None else Validation(validation, task, objective, config, join)
+    validate = None if validation is None else Validation(validation, task, objective, config)
     optimisation = Optimisation(root, config, what)
     base = base_fingerprint(root, recompute=True)
-    return Job(config, task, dataset, join, objective, optimisation, validate, _folder(out), base)
-
-
-def _check_crop(root: nn.Module, task: Task, crop: int | None, join: Collation) -> None:
-    multiple, smallest = join.multiple, join.smallest
-    if crop is None:
-        if not task.whole_pictures:
-            raise ConfigError(f"{type(task).__name__} needs pictures of one size. Remedy: crop=256, or another size")
-    elif crop % multiple or crop < smallest:
-        raise ConfigError(
-            f"{type(root).__name__} cannot take crops of {crop} pixels. "
-            f"Remedy: crop={max(smallest, round(crop / multiple) * multiple)}, or another multiple of {multiple} from "
-            f"{smallest} up"
-        )
+    return Job(config, task, dataset, objective, optimisation, validate, _folder(out), base)
 
 
 def _folder(out: str | Path | None) -> Path | None:

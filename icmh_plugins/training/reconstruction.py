@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from icmh_plugins.adapters.host import host_of, unwrap
 from icmh_plugins.adapters.tensors import read_tensor
+from icmh_plugins.codecs.padding import crop, pad_for
 from icmh_plugins.codecs.sites import Site
 
 
@@ -21,7 +22,7 @@ class Reconstruction:
     Attributes:
         x_hat: What the codec decodes (B, 3, H, W), before adapters of the decoded image: the human view.
         x_bar: What comes out in the end; `x_hat` itself where no such adapter is active.
-        likelihoods: Of all latents, by the codec's own keys.
+        likelihoods: Of all latents, by the codec's own keys; of padding too.
     """
 
     x_hat: Tensor
@@ -30,15 +31,17 @@ class Reconstruction:
 
 
 def reconstruct(model: nn.Module, image: Tensor) -> Reconstruction:
-    """Run `model` on images (B, 3, H, W); gradients flow as usual."""
+    """Run `model` on images (B, 3, H, W) of any size, padded as streams are; gradients flow as usual."""
     root, host, seen = unwrap(model), host_of(model), []
+    padded, size = pad_for(root, image)
     sites = [site for name in host.active for site in host.record(name).sites] if host else []
     with ExitStack() as stack:
         for site in sites:
             if site.side == "reconstruction":
                 stack.callback(_watch(root.get_submodule(site.path), site, seen).remove)
-        out = model(image)
-    return Reconstruction(seen[0] if seen else out["x_hat"], out["x_hat"], out["likelihoods"])
+        out = model(padded)
+    x_bar = crop(out["x_hat"], size)
+    return Reconstruction(crop(seen[0], size) if seen else x_bar, x_bar, out["likelihoods"])
 
 
 def _watch(module: nn.Module, site: Site, seen: list[Tensor]) -> Any:

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from icmh_plugins.data.sources import open_data
 from icmh_plugins.data.transforms import CenterCrop
 from icmh_plugins.tasks.base import Task
-from icmh_plugins.training.batches import Join, on_device
+from icmh_plugins.training.batches import on_device
+from icmh_plugins.training.collation import padded_batch
 from icmh_plugins.training.config import FitConfig
 from icmh_plugins.training.logs import Row
 from icmh_plugins.training.loss import Objective
@@ -23,8 +24,8 @@ from icmh_plugins.training.reconstruction import reconstruct
 class Validation:
     """Measures the centre crops of all images of a data source; selects nothing and changes nothing."""
 
-    def __init__(self, data: Any, task: Task, objective: Objective, config: FitConfig, join: Join) -> None:
-        """Open `data` (as `fit` takes it); batches and crops are as large as in training, and joined by `join`.
+    def __init__(self, data: Any, task: Task, objective: Objective, config: FitConfig) -> None:
+        """Open `data` (as `fit` takes it); batches and crops are as large as in training.
 
         Raises:
             DataError: The data cannot be used.
@@ -32,7 +33,7 @@ class Validation:
         self.task, self.objective = task, objective
         dataset = open_data(data, CenterCrop(config.crop) if config.crop else None)
         task.check_data(dataset)
-        self.loader = DataLoader(dataset, config.batch_size, num_workers=config.workers, collate_fn=join)
+        self.loader = DataLoader(dataset, config.batch_size, num_workers=config.workers, collate_fn=padded_batch)
 
     @torch.no_grad()
     def measure(self, model: nn.Module) -> Row:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from icmh_plugins.adapters.host import unwrap
 from icmh_plugins.codecs.entropy import entropy_modules
-from icmh_plugins.codecs.padding import min_size, pad, pad_multiple
+from icmh_plugins.codecs.padding import pad_for
 from icmh_plugins.errors import CodecError
 
 
@@ -45,7 +45,7 @@ def latent_maps(model: nn.Module, image: Tensor) -> LatentMaps:
         CodecError: No tensor that enters the synthesis has the size of the likelihoods.
     """
     root = unwrap(model)
-    padded, (height, width) = pad(image[None], pad_multiple(root), min_size(root))
+    padded, (height, width) = pad_for(root, image[None])
     with _after_entropy(root) as seen:
         out = model(padded)
     likelihoods = max(out["likelihoods"].values(), key=torch.Tensor.numel)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from icmh_plugins.codecs.padding import crop, min_size, pad, pad_multiple
+from icmh_plugins.codecs.padding import crop, min_size, pad, pad_multiple, pad_smoothly
 from icmh_plugins.errors import CodecError
 from icmh_plugins.testing.toys import COMPRESSAI_MODELS, TOYS, two_input_codec
 
@@ -94,3 +94,26 @@ def test_padding_repeats_the_border_and_crop_undoes_it(size):
     assert all(side % 64 == 0 and side >= 128 for side in padded.shape[-2:])
     assert torch.equal(crop(padded, original), image)
     assert torch.equal(padded[..., -1, -1], image[..., -1, -1])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 300), (64, 64), (65, 1)])
+def test_padding_to_code_continues_the_picture_within_its_range(size):
+    image = torch.rand(2, 3, *size)
+    padded, original = pad_smoothly(image, 64, 100)
+    assert padded.shape == pad(image, 64, 100)[0].shape
+    assert torch.equal(crop(padded, original), image)
+    assert padded.isfinite().all()
+    assert padded.amin() >= image.amin()
+    assert padded.amax() <= image.amax() + 1e-6
+
+
+def test_padding_to_code_gets_smoother_with_every_row():
+    padded, _ = pad_smoothly(torch.rand(1, 3, 40, 128), 64)
+    roughness = padded.diff(dim=-1).square().mean((0, 1, 3))[39:]
+    assert (roughness.diff() < 0).all()
+    assert roughness[-1] < roughness[0] / 50
+
+
+def test_padding_to_code_leaves_flat_pictures_flat():
+    padded, _ = pad_smoothly(torch.full((1, 3, 50, 70), 0.25), 64)
+    assert torch.allclose(padded, torch.full((1, 3, 64, 128), 0.25))

@@ -103,6 +103,10 @@ class Pooled(nn.Module):
     def levels(self, x):
         return {name: F.avg_pool2d(x, stride) for name, stride in (("p3", 8), ("p4", 16), ("p5", 32))}
 
+    def scored_levels(self, x):
+        levels = self.levels(x)
+        return levels, {name: level.mean(1, keepdim=True).expand(-1, 80, -1, -1) for name, level in levels.items()}
+
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 60), (33, 90)])
 def test_small_pictures_share_a_square_and_get_their_own_features(size):
@@ -114,6 +118,29 @@ def test_small_pictures_share_a_square_and_get_their_own_features(size):
         [alone] = network.features([picture])
         for name, level in levels.items():
             assert torch.allclose(level, alone[name], atol=1e-6), name
+
+
+def test_scores_of_a_picture_are_those_of_its_own_cells():
+    from icmh_yolo.network import YoloSegmenter
+
+    network, pictures = YoloSegmenter(Pooled(), scores=True), list(torch.rand(2, 3, 64, 32))
+    for picture, levels in zip(pictures, network.features(pictures), strict=True):
+        assert levels["scores"].shape == (80, 8 * 4 + 4 * 2 + 2 * 1, 1)
+        expected = torch.cat([F.avg_pool2d(picture, stride).mean(0).flatten() for stride in (8, 16, 32)])
+        assert torch.allclose(levels["scores"][7, :, 0], expected, atol=1e-6)
+
+
+@pytest.mark.data
+def test_scores_are_those_of_the_candidates(measuring_data):
+    from icmh_yolo.task import YoloConfig, YoloSegmentation
+
+    folder, x = str(measuring_data / "weights"), torch.rand(1, 3, 640, 640, generator=torch.Generator().manual_seed(0))
+    task = YoloSegmentation(YoloConfig(folder=folder, levels=("p5", "scores")))
+    with torch.no_grad():
+        levels, candidates = task.reference(x)[0], task.network.graph(x)[0]
+    assert list(levels) == ["p5", "scores"]
+    assert torch.equal(levels["scores"][..., 0], candidates[0, 4:84])
+    assert "scores" in task.distortion(x, {"image": x}).parts
 
 
 def test_a_picture_beyond_the_square_is_refused():

@@ -16,7 +16,7 @@ from icmh_plugins.training.seeding import seeded
 
 
 class Numbers:
-    """Samples with their index and a draw from each global generator."""
+    """One-pixel pictures with their index and a draw from each global generator."""
 
     def __init__(self, count=10):
         self.count = count
@@ -25,7 +25,8 @@ class Numbers:
         return self.count
 
     def __getitem__(self, index):
-        return {"index": index, "draws": (random.random(), float(np.random.rand()), float(torch.rand(())))}
+        draws = (random.random(), float(np.random.rand()), float(torch.rand(())))
+        return {"image": torch.zeros(3, 1, 1), "index": index, "draws": draws}
 
 
 def drawn(start=0, stop=6, shard=(0, 1), workers=0, seed=0, size=4):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from icmh_plugins.bitstream.coding import decode, encode
 from icmh_plugins.codecs.fingerprint import base_fingerprint
+from icmh_plugins.codecs.padding import extend
 from icmh_plugins.errors import ConfigError, DataError
 from icmh_plugins.tasks.create import create_task
 from icmh_plugins.training.batches import on_device
-from icmh_plugins.training.collation import Collation
+from icmh_plugins.training.collation import padded_batch
 from icmh_plugins.training.fit import fit
 from icmh_plugins.training.loss import Objective, bits_per_pixel
-from icmh_plugins.training.reconstruction import Reconstruction
+from icmh_plugins.training.reconstruction import Reconstruction, reconstruct
 
 
 class Scenes:
@@ -46,26 +48,44 @@ def detector():
     )  # fmt: skip
 
 
-def test_pictures_are_padded_to_a_size_that_the_codec_takes():
+def test_pictures_of_different_sizes_are_padded_to_a_common_one():
     samples = [{**Scenes()[index], "name": str(index), "clean": Scenes()[index]["image"] / 2} for index in range(4)]
-    batch = Collation(32, 64)(samples)
-    assert batch["image"].shape == (4, 3, 96, 96)
+    batch = padded_batch(samples)
+    assert batch["image"].shape == (4, 3, 90, 96)
     assert batch["size"] == [(64, 96), (70, 64), (64, 64), (90, 50)]
     assert torch.equal(batch["image"][1, :, :70, :64], samples[1]["image"])
-    assert torch.equal(batch["image"][1, :, 70:, 63:], samples[1]["image"][:, -1:, -1:].expand(3, 26, 33))
-    assert torch.equal(batch["clean"], batch["image"] / 2)
+    assert torch.equal(batch["image"][1:2], extend(samples[1]["image"][None], 90, 96))
+    assert torch.allclose(batch["clean"], batch["image"] / 2)
     assert [target["boxes"].shape for target in batch["target"]] == [(0, 4), (1, 4), (1, 4), (1, 4)]
 
 
-def test_pictures_that_suit_the_codec_are_left_alone():
-    assert "size" not in Collation(32, 64)([Scenes()[2]] * 2)
-    assert Collation(32, 128)([Scenes()[2]])["size"] == [(64, 64)]
+def test_pictures_of_one_size_are_left_alone():
+    batch = padded_batch([Scenes()[1]] * 2)
+    assert "size" not in batch
+    assert batch["image"].shape == (2, 3, 70, 64)
 
 
 def test_targets_in_lists_move_with_the_batch():
-    batch = on_device(Collation(1, 1)([Scenes()[2]]), torch.device("meta"))
+    batch = on_device(padded_batch([Scenes()[2]]), torch.device("meta"))
     assert batch["image"].is_meta
     assert batch["target"][0]["boxes"].is_meta
+
+
+@torch.no_grad()
+def test_pictures_that_do_not_suit_the_codec_are_padded_as_their_streams_are(codec):
+    image = Scenes()[1]["image"][None]
+    seen = reconstruct(codec, image)
+    assert seen.x_hat.shape == seen.x_bar.shape == image.shape
+    assert torch.allclose(seen.x_bar.clamp(0, 1), decode(codec, encode(codec, image)), atol=1e-5)
+
+
+def test_any_crop_trains_and_validates(codec, task, quick):
+    sizes = []
+    spy = task.reference
+    task.reference = lambda image: (sizes.append(tuple(image.shape[-2:])), spy(image))[1]
+    result = fit(codec, task, Scenes(), validation=Scenes(), checkpoint_every=1, **{**quick, "crop": 50, "steps": 1})
+    assert result.validation[-1]["val_bpp"] > 0
+    assert set(sizes) == {(50, 50)}
 
 
 def test_padding_counts_neither_as_pixels_of_the_rate_nor_in_squared_errors():

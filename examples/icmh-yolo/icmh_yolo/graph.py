@@ -12,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from icmh_plugins.errors import DataError
+from icmh_yolo.decode import CLASSES
 
 LEVELS = {"p3": 331, "p4": 351, "p5": 371}
 """Numbers in the graph of the neck's outputs, of strides 8, 16 and 32."""
+
+SCORES = "scores"
+"""Name of one more level: the class scores of all candidates, which lie on the cells of the others."""
 
 READER = "graph_reader.py"
 
@@ -47,6 +51,7 @@ class YoloGraph(nn.Module):
             self.register_buffer(f"constant{index}", constants[key], persistent=False)
         self._whole = {key: value for key, value in graph.items() if key != "tensors"}
         self._neck = _part(self._whole, list(LEVELS.values()))
+        self._scored = _part(self._whole, [*LEVELS.values(), graph["outputs"][0]])
         self.side = max(graph["in_shape"])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,11 +61,24 @@ class YoloGraph(nn.Module):
 
     def levels(self, x: Tensor) -> dict[str, Tensor]:
         """Outputs (B, C, S/8, S/8), ... of the neck by name; what comes after it is not computed."""
-        return {name: y.permute(0, 3, 1, 2) for name, y in zip(LEVELS, self._run(self._neck, x), strict=True)}
+        return _named(self._run(self._neck, x))
+
+    def scored_levels(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """As `levels`, and the class scores (B, 80, S/8, S/8), ... of the candidates at each."""
+        *neck, candidates = self._run(self._scored, x)
+        levels = _named(neck)
+        cells = [level.shape[-2:].numel() for level in levels.values()]
+        maps = candidates[:, 4 : 4 + CLASSES].split(cells, dim=2)
+        scores = {n: m.unflatten(2, level.shape[-2:]) for (n, level), m in zip(levels.items(), maps, strict=True)}
+        return levels, scores
 
     def _run(self, graph: dict[str, Any], x: Tensor) -> list[Tensor]:
         constants = {key: getattr(self, f"constant{index}") for index, key in enumerate(self._keys)}
         return _imported(self._reader).run(graph, x, constants)
+
+
+def _named(neck: list[Tensor]) -> dict[str, Tensor]:
+    return {name: level.permute(0, 3, 1, 2) for name, level in zip(LEVELS, neck, strict=True)}
 
 
 def _fits(graph: Any) -> bool:

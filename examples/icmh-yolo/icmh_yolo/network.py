@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from icmh_plugins.errors import DataError
 from icmh_plugins.tasks.detectors import COCO_IDS, Detections, Detector, Size
 from icmh_yolo.decode import detections
-from icmh_yolo.graph import YoloGraph
+from icmh_yolo.graph import SCORES, YoloGraph
 
 GREY = 114 / 255
 STRIDE = 32
@@ -18,9 +19,15 @@ STRIDE = 32
 class YoloSegmenter(Detector):
     """YOLOv8n-seg. A picture lies in the upper left of a grey square; to detect, its long side fills that."""
 
-    def __init__(self, graph: YoloGraph) -> None:
+    def __init__(self, graph: YoloGraph, *, scores: bool = False) -> None:
+        """Take the graph.
+
+        Args:
+            graph: The network.
+            scores: Whether `features` has the class scores, too.
+        """
         super().__init__(COCO_IDS, gives_masks=True)
-        self.graph = graph
+        self.graph, self.scores = graph, scores
 
     @property
     def backbone(self) -> nn.Module:
@@ -33,7 +40,7 @@ class YoloSegmenter(Detector):
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def features(self, pictures: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-        """Levels "p3", "p4", "p5" (C, h, w) of pictures (3, H, W) that fit into the square.
+        """Levels "p3", "p4", "p5" (C, h, w) of pictures (3, H, W) that fit into the square, and "scores" (80, n, 1).
 
         Small ones share a square, side by side in cells of equal size: random crops keep their scale and cost little.
         At the borders a picture then sees its neighbours, the same ones for the decoded and the uncompressed picture.
@@ -51,11 +58,22 @@ class YoloSegmenter(Detector):
         for start in range(0, len(pictures), rows * columns):
             group = pictures[start : start + rows * columns]
             corners = [(index // columns * cell[0], index % columns * cell[1]) for index in range(len(group))]
-            levels = self.graph.levels(self._square(group, corners)[None])
-            found += [
-                {name: _cut(level[0], corner, picture, self.graph.side) for name, level in levels.items()}
-                for corner, picture in zip(corners, group, strict=True)
-            ]
+            found += self._in_square(group, corners)
+        return found
+
+    def _in_square(self, pictures: Sequence[Tensor], corners: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """The levels of pictures that share a square."""
+        square = self._square(pictures, corners)[None]
+        levels, scores = self.graph.scored_levels(square) if self.scores else (self.graph.levels(square), {})
+        found = []
+        for corner, picture in zip(corners, pictures, strict=True):
+            cut, maps = (
+                {name: _cut(level[0], corner, picture, self.graph.side) for name, level in each.items()}
+                for each in (levels, scores)
+            )
+            if maps:
+                cut[SCORES] = torch.cat([each.flatten(1) for each in maps.values()], 1)[..., None]
+            found.append(cut)
         return found
 
     def detect(self, pictures: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Detections]:

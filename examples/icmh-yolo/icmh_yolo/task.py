@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from icmh_plugins.tasks.detection_config import InstanceSegmentationConfig
 from icmh_plugins.tasks.instance_segmentation import InstanceSegmentation
-from icmh_yolo.graph import YoloGraph
+from icmh_yolo.graph import SCORES, YoloGraph
 from icmh_yolo.network import YoloSegmenter
 
 
@@ -20,6 +20,8 @@ class YoloConfig(InstanceSegmentationConfig):
         loss: Feature distillation only.
         normalise: As in the built-in task; here relative, because the levels differ in scale.
         scale: As in the built-in task; here 1, which goes with random crops.
+        levels: As in the built-in task, of "p3", "p4", "p5"; and "scores", the class scores of all candidates, which
+            say what the detector finds, where its neck says all that it sees.
     """
 
     folder: str
@@ -33,7 +35,7 @@ class YoloConfig(InstanceSegmentationConfig):
 class YoloSegmentation(InstanceSegmentation):
     """Keep what YOLOv8n-seg needs.
 
-    Levels to compare: "p3", "p4", "p5", the outputs of its neck. Metrics: "box-AP", "mask-AP" and their kin.
+    Levels to compare: "p3", "p4", "p5", the outputs of its neck, and "scores". Metrics: "box-AP", "mask-AP", ...
     """
 
     Config = YoloConfig
@@ -47,5 +49,6 @@ class YoloSegmentation(InstanceSegmentation):
             ConfigError: Unknown levels.
             DataError: Weights or reader are missing, or the graph has another form.
         """
-        super().__init__(config, YoloSegmenter(YoloGraph(config.folder, config.graph)))
+        graph = YoloGraph(config.folder, config.graph)
+        super().__init__(config, YoloSegmenter(graph, scores=SCORES in (config.levels or ())))
         self.config = config

@@ -66,8 +66,8 @@ class Recipe(NamedTuple):
 _HEAD = {"mode": "head-only", "lr": 3e-4, "crop": 256, "batch_size": 4}
 RECIPES = {
     "sfma": Recipe(
-        {"levels": ("p3", "p4", "p5", "scores"), "pixel_weight": 1.0}, (0.6, 1.1, 2.0, 4.0), (400, 400, 400, 400),
-        {"lr": 1e-3, "crop": None, "batch_size": 2},
+        {"levels": ("p3", "p4", "p5", "scores"), "pixel_weight": 1.0}, (0.6, 1.1, 2.0, 4.0), (250, 250, 250, 250),
+        {"lr": 2e-4, "crop": None, "batch_size": 2},
     ),
     "dynamic": Recipe({}, (0.8, 1.6, 3.0, 6.0), (300, 150, 150, 150), _HEAD),
     "both": Recipe({}, (0.8, 1.6, 3.0, 6.0), (150, 150, 150, 150), _HEAD),

@@ -144,7 +144,7 @@ def test_a_changed_base_is_noticed(codec, pictures, quick, tmp_path):
         ({"step": 5}, ConfigError, "Did you mean 'steps'"),
         ({"quantization": "hard"}, ConfigError, "noise"),
         ({"lr": -1}, ConfigError, "greater than 0"),
-        ({"crop": 100}, ConfigError, "crop=128"),
+        ({"crop": 8}, ConfigError, "greater than or equal to 16"),
     ],
 )
 def test_wrong_options(codec, task, pictures, quick, options, error, words):

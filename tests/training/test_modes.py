@@ -64,6 +64,7 @@ def test_one_forward_gives_both_pictures(with_dynamic, pictures, name, sfma):
     for parameter in icmh.adapter_parameters(codec):
         parameter.add_(0.05 * torch.randn(parameter.shape))
     image = pictures[0]["image"][None, :, :64, :64]
+    reconstruct(codec, image)  # the first tries out what sizes the codec takes
     hook = codec.register_forward_hook(lambda *_: calls.append(1))
     seen = reconstruct(codec, image)
     hook.remove()

@@ -195,7 +195,7 @@ def test_a_refused_continuation_leaves_the_run(place, command):
     command("train", "run.yaml")
     before = {path: path.read_bytes() for path in (place / "run").rglob("*") if path.is_file()}
     assert command("train", "run.yaml", "fit.lr=0.5").exit_code == 2
-    assert command("train", "run.yaml", "fit.lr=0.5", "fit.crop=70", "--fresh").exit_code == 2
+    assert command("train", "run.yaml", "fit.lr=0.5", "fit.crop=8", "--fresh").exit_code == 2
     assert {path: path.read_bytes() for path in (place / "run").rglob("*") if path.is_file()} == before
 
 

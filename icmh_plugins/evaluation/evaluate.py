@@ -83,29 +83,35 @@ def evaluate(
         DataError: Labels are missing or do not fit the protocol, `resume` belongs to another evaluation or cannot be
             gone on from, or `save_streams` cannot be made. Before anything is coded.
     """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit must be 1 or more, or None for all images; got {limit}")
-    rules = find_protocol(protocol)
-    tasks = _tasks(task, task_options or {})
-    for _, each in tasks:
-        each.to(device_of(unwrap(model)))
-    scorer = Scorer(tasks, metrics)
-    dataset = open_data(data)
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    first = dataset[0]
+    rules, tasks = find_protocol(protocol), _tasks(task, task_options or {}, device_of(unwrap(model)))
+    scorer, dataset = Scorer(tasks, metrics), open_data(data)
+    count, first = _count(dataset, limit), dataset[0]
     scorer.check_targets(first)
     rules.check_target(first)
-    folder = None if save_streams is None else _made(Path(save_streams))
+    folder = _made(save_streams)
     settings = {"protocol": protocol, "views": list(views), "images": count, "data": fingerprint(dataset)}
     settings["metrics"] = None if metrics is None else sorted(metrics)
     facts = identity(model, tasks, lower_is_better=scorer.lower_is_better(), **settings)
     log = _opened_log(resume, facts, scorer, dataset, by_name=not settings["data"]) if resume else None
     measure = partial(_measure, model, rules, scorer=scorer, views=views, folder=folder)
-    with coding_mode(unwrap(model)):
-        plan_of(unwrap(model))  # how the codec codes is found out once, and not in the time of the first image
+    _plan(unwrap(model))
     records = _records(measure, dataset, count, log, progress)
-    whole = scorer.whole(draw(count))
-    return summarise(model, name or _default_name(model), label, protocol, records, whole, facts)
+    name, whole = name or _default_name(model), scorer.whole(draw(count))
+    return summarise(model, name, label, protocol, records, whole, facts)
+
+
+def _plan(root: nn.Module) -> None:
+    """Find out once how the codec codes, so that it is not in the time of the first image."""
+    with coding_mode(root):
+        plan_of(root)
+
+
+def _count(dataset: Dataset[Sample], limit: int | None) -> int:
+    """How many images are looked at."""
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit must be 1 or more, or None for all images; got {limit}")
+    images = len(dataset)  # type: ignore[arg-type]
+    return images if limit is None else min(limit, images)
 
 
 def _opened_log(path: str | Path, facts: Mapping[str, Any], scorer: Scorer, dataset: Any, by_name: bool) -> RecordLog:
@@ -172,7 +178,11 @@ def _measure(
     )
 
 
-def _made(folder: Path) -> Path:
+def _made(save_streams: str | Path | None) -> Path | None:
+    """The folder for streams, if there shall be one."""
+    if save_streams is None:
+        return None
+    folder = Path(save_streams)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -182,8 +192,10 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _tasks(task: str | Task | Mapping[str, str | Task] | None, options: Mapping[str, Any]) -> list[tuple[str, Task]]:
-    """Tasks with the prefixes of their metrics; fidelity is among them."""
+def _tasks(
+    task: str | Task | Mapping[str, str | Task] | None, options: Mapping[str, Any], device: torch.device
+) -> list[tuple[str, Task]]:
+    """Tasks on `device` with the prefixes of their metrics; fidelity is among them."""
     if isinstance(task, Mapping):
         if options:
             raise ConfigError("task_options belong to one task; give several as Task objects made by create_task")
@@ -191,7 +203,7 @@ def _tasks(task: str | Task | Mapping[str, str | Task] | None, options: Mapping[
     else:
         tasks = [] if task is None else [("", create_task(task, **options))]
     fidelity = [] if any(not prefix and isinstance(each, Human) for prefix, each in tasks) else [("", Human())]
-    return tasks + fidelity
+    return [(prefix, each.to(device)) for prefix, each in tasks + fidelity]
 
 
 def _default_name(model: nn.Module) -> str:

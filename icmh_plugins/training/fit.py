@@ -106,10 +106,9 @@ def fit(
         stack.enter_context(only_gradients(root, [*job.optimisation.parameters, *job.optimisation.quantiles]))
         where = launch(model, job.optimisation, job.task)
         records, done = _open_records(stack, root, job, where, resume, tensorboard, progress)
-        supply = _supply(job, where, done)
         _prepare(stack, root, config, where)
         started = time.perf_counter()
-        Trainer(where, job.optimisation, job.task, job.objective, config).run(supply, records, done)
+        Trainer(where, job.optimisation, job.task, job.objective, config).run(_supply(job, where, done), records, done)
         seconds = time.perf_counter() - started
     conclude(root, job.task, config, job.base, job.folder if where.main else None)
     speed = (config.steps - done) * config.batch_size / max(seconds, 1e-9)

@@ -85,19 +85,23 @@ def evaluate(
     """
     rules, tasks = find_protocol(protocol), _tasks(task, task_options or {}, device_of(unwrap(model)))
     scorer, dataset = Scorer(tasks, metrics), open_data(data)
-    count, first = _count(dataset, limit), dataset[0]
-    scorer.check_targets(first)
-    rules.check_target(first)
-    folder = _made(save_streams)
+    count = _count(dataset, limit)
+    _check(dataset[0], scorer, rules)
+    measure = partial(_measure, model, rules, scorer=scorer, views=views, folder=_made(save_streams))
     settings = {"protocol": protocol, "views": list(views), "images": count, "data": fingerprint(dataset)}
     settings["metrics"] = None if metrics is None else sorted(metrics)
     facts = identity(model, tasks, lower_is_better=scorer.lower_is_better(), **settings)
     log = _opened_log(resume, facts, scorer, dataset, by_name=not settings["data"]) if resume else None
-    measure = partial(_measure, model, rules, scorer=scorer, views=views, folder=folder)
     _plan(unwrap(model))
     records = _records(measure, dataset, count, log, progress)
     name, whole = name or _default_name(model), scorer.whole(draw(count))
     return summarise(model, name, label, protocol, records, whole, facts)
+
+
+def _check(first: Sample, scorer: Scorer, rules: EvaluationProtocol) -> None:
+    """Refuse targets that metrics or protocol cannot use."""
+    scorer.check_targets(first)
+    rules.check_target(first)
 
 
 def _plan(root: nn.Module) -> None:
